@@ -1,0 +1,1 @@
+"""The operator: one `Embedder` becomes a running, scaling, honest service."""

@@ -1,0 +1,1 @@
+"""The model families; text in, vectors or scores out."""

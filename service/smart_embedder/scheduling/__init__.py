@@ -1,0 +1,1 @@
+"""Admission, lanes, the batch cut and the worker."""
