@@ -50,6 +50,8 @@ class Card:
     matryoshka: bool = False
     """Trained so that a cut, renormalised vector is still good."""
     vocabulary: int = 0
+    normalized: bool = True
+    """The model's own recipe ends in a dense vector of length one."""
     probabilities: bool = False
     """A reranker whose score is already a probability; normalising it changes nothing."""
 
@@ -94,6 +96,17 @@ class Vectors:
     """The raw logit (yes minus no for generative rerankers)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One token as a person may look at it; special tokens have no place in the text."""
+
+    id: int
+    text: str
+    special: bool
+    start: int | None
+    stop: int | None
+
+
 Checkpoint = Callable[[], None]
 """Called between layers: beats the heart of the worker, and raises when the pass must stop."""
 
@@ -127,6 +140,16 @@ class Model(Protocol):
         max_tokens: int | None = None,
     ) -> list[Prepared]:
         """Tokenize query-passage pairs; thread-safe. Only rerankers have it."""
+        ...
+
+    def tokenize(
+        self, texts: Sequence[str], *, prompt: str | None = None, special: bool = True
+    ) -> list[list[Piece]]:
+        """Say which characters became which token; never cuts."""
+        ...
+
+    def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
+        """Turn token ids back into a text."""
         ...
 
     def forward(

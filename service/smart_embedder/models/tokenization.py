@@ -14,7 +14,7 @@ import numpy as np
 import tokenizers
 
 from smart_embedder.errors import EmptyInput, InvalidInput, ModelLoadFailed
-from smart_embedder.models.model import Ids, Prepared, Side, Text, Truncation
+from smart_embedder.models.model import Ids, Piece, Prepared, Side, Text, Truncation
 
 QUERY_SHARE = 3 / 4
 """The part of an over-long pair that its query may fill (FlagEmbedding's rule for rerankers)."""
@@ -54,17 +54,6 @@ class Frame:
             and np.array_equal(ids[inner:], self.after)
         )
         return ids[len(self.before) : inner] if framed else ids
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """One token as a person may look at it; special tokens have no place in the text."""
-
-    id: int
-    text: str
-    special: bool
-    start: int | None
-    stop: int | None
 
 
 class Tokenizer:
