@@ -1,1 +1,1 @@
-"""Admission, lanes, the batch cut and the worker."""
+"""How requests become passes: admission, lanes, the batch cut, the worker."""

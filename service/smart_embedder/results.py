@@ -1,0 +1,114 @@
+"""What the engine answers: numpy arrays and facts, and nothing about HTTP."""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from smart_embedder.models.model import Card, Floats, Ids, Output, Side
+
+
+class State(enum.StrEnum):
+    """Where the engine is in its life."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Sparse:
+    """One text's lexical weights; ids ascend."""
+
+    ids: Ids
+    weights: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class TextTruncation:
+    """A text (or a half of a pair) that was longer than its model takes."""
+
+    index: int
+    original: int
+    kept: int
+    side: Side
+    part: Literal["text", "query", "passage"]
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds that one request spent in each stage."""
+
+    tokenize: float
+    queue: float
+    inference: float
+
+    @property
+    def total(self) -> float:
+        """From the door to the answer."""
+        return self.tokenize + self.queue + self.inference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embeddings:
+    """The vectors of one request, in the order of its texts; outputs not asked for are None."""
+
+    dense: Floats | None
+    """One row for each text."""
+    sparse: list[Sparse] | None
+    colbert: list[Floats] | None
+    tokens: list[int]
+    """Of each text, special tokens included, as the first model that was asked reads it."""
+    truncations: tuple[TextTruncation, ...]
+    timings: Timings
+    cards: Mapping[Output, Card]
+    """Which model gave each output."""
+
+    @property
+    def fingerprints(self) -> dict[Output, str]:
+        """Two vectors of one output may be compared only when its fingerprint is equal."""
+        return {output: card.fingerprint for output, card in self.cards.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranking:
+    """The scores of one query's passages, in the order of the passages."""
+
+    scores: Floats
+    tokens: list[int]
+    """Of each pair, special tokens included."""
+    truncations: tuple[TextTruncation, ...]
+    timings: Timings
+    card: Card
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far the start is."""
+
+    stage: Literal["downloading", "loading", "warming"]
+    model: str
+    done: int = 0
+    total: int = 0
+    """In bytes while downloading, in rounds while warming; 0 where it is not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """What the probes ask."""
+
+    state: State
+    alive: bool
+    """False when no device's worker has a heartbeat any more: only a restart helps."""
+    devices: tuple[str, ...]
+    progress: Progress | None
+    failure: str | None
+    """Why the engine could not start or had to end."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether new work is taken."""
+        return self.alive and self.state is State.READY
