@@ -1,0 +1,136 @@
+"""Which models an Embedder serves, and where they come from."""
+
+from typing import Annotated, ClassVar, Literal
+
+from msgspec import Meta
+
+from smart_embedder_operator.spec.fields import Key, Name, Piece, Rule, Text, Url, says
+
+ModelName = Annotated[str, Meta(min_length=1, max_length=256, pattern="^[^ ]+$")]
+Revision = Annotated[str, Meta(min_length=1, max_length=128, pattern="^[^ ]+$")]
+Dtype = Literal["auto", "float32", "float16", "bfloat16", "int8"]
+MaxLength = Annotated[int, Meta(ge=8, le=131072)]
+
+
+class Model(Piece, frozen=True, kw_only=True):
+    """One model."""
+
+    name: Annotated[
+        ModelName,
+        says(
+            "A model of the hub (BAAI/bge-m3), a folder inside the image or the cache volume "
+            "(/models/bge-m3), or a small built-in model to try things with (demo/bge-m3)."
+        ),
+    ]
+    revision: Annotated[
+        Revision | None,
+        says(
+            "Branch, tag or commit on the hub. Whatever it names is resolved once and pinned in "
+            "status, so that every pod serves the same weights; write a commit to choose it."
+        ),
+    ] = None
+    max_length: Annotated[
+        MaxLength | None,
+        says("Longest text in tokens; longer ones are cut. Unset takes the model's own limit."),
+    ] = None
+    dtype: Annotated[
+        Dtype,
+        says(
+            "Number format of the weights. `auto` takes the one of the hardware: float32 on CPU, "
+            "bfloat16 on GPU unless the profile names another. All pods use the same."
+        ),
+    ] = "auto"
+
+
+class Vectors(Model, frozen=True, kw_only=True):
+    """A model whose vectors are stored by its users: more of it decides what they mean."""
+
+    pooling: Annotated[
+        Literal["cls", "mean", "last"] | None,
+        says("How token vectors become one. Unset takes the model's own way."),
+    ] = None
+    engine: Annotated[
+        Literal["packed", "flagembedding"],
+        says("`packed` is ours and fast; `flagembedding` is the reference implementation."),
+    ] = "packed"
+
+
+class Models(Piece, frozen=True, kw_only=True):
+    """The models of one Embedder."""
+
+    embedding: Annotated[
+        Vectors | None,
+        says(
+            "Dense, sparse and ColBERT vectors, as BGE-M3 gives them. Changing it is a migration."
+        ),
+    ] = None
+    dense: Annotated[
+        Vectors | None,
+        says(
+            "Takes over the dense vectors (Qwen/Qwen3-Embedding-0.6B, say); sparse and ColBERT "
+            "stay with `embedding`. Changing it is a migration."
+        ),
+    ] = None
+    reranker: Annotated[
+        Model | None,
+        says("Scores passages against a query. Changing it is an ordinary rolling update."),
+    ] = None
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.embedding) || has(self.dense) || has(self.reranker)",
+            "name at least one model: spec.models.embedding, spec.models.dense or "
+            "spec.models.reranker, for example {embedding: {name: BAAI/bge-m3}}",
+            lambda models: bool(models.embedding or models.dense or models.reranker),
+        ),
+    )
+
+
+class SecretKey(Piece, frozen=True, kw_only=True):
+    """One entry of a Secret in the Embedder's namespace; the operator itself never reads it."""
+
+    name: Annotated[Name, says("Name of the Secret.")]
+    key: Annotated[Key, says("Entry within it.")] = "token"
+
+
+class ConfigMapKey(Piece, frozen=True, kw_only=True):
+    """One entry of a ConfigMap in the Embedder's namespace."""
+
+    name: Annotated[Name, says("Name of the ConfigMap.")]
+    key: Annotated[Key, says("Entry within it.")] = "ca.crt"
+
+
+class Hub(Piece, frozen=True, kw_only=True):
+    """Where model files are downloaded from."""
+
+    endpoint: Annotated[
+        Url | None, says("Address of a mirror of the Hugging Face hub. Unset means the hub itself.")
+    ] = None
+    token_secret_ref: Annotated[
+        SecretKey | None,
+        says("Access token for private or gated models, by reference to a Secret."),
+    ] = None
+    offline: Annotated[
+        bool,
+        says(
+            "Never touch the network: every file must already be in the cache. For air-gapped "
+            "clusters, with cache.type ExistingClaim or Image."
+        ),
+    ] = False
+
+
+class CaBundle(Piece, frozen=True, kw_only=True):
+    """Certificate authorities to trust besides the public ones."""
+
+    config_map_ref: Annotated[ConfigMapKey, says("ConfigMap entry with the PEM certificates.")]
+
+
+class Proxy(Piece, frozen=True, kw_only=True):
+    """The proxy that downloads go through."""
+
+    http: Annotated[Url | None, says("Proxy for http:// addresses.")] = None
+    https: Annotated[Url | None, says("Proxy for https:// addresses.")] = None
+    exceptions: Annotated[
+        Annotated[tuple[Text, ...], Meta(max_length=64)],
+        says("Hosts, domains and networks reached without the proxy."),
+    ] = ()
