@@ -1,1 +1,75 @@
-"""To come."""
+"""The ASGI application: every route, put together from the one table, and nothing started.
+
+Who runs it, on which port and until when is `server`'s matter.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from litestar import Litestar, Request, Response
+from litestar.exceptions import HTTPException, MethodNotAllowedException
+from litestar.handlers import HTTPRouteHandler, get, post
+from litestar.types import Middleware
+
+from smart_embedder.api.answering import Answering, refusal
+from smart_embedder.api.dialect import Dialect
+from smart_embedder.api.dispatch import Path, paths
+from smart_embedder.api.door import Door
+from smart_embedder.api.errors import NotFound, WrongMethod
+from smart_embedder.api.native import NATIVE
+from smart_embedder.api.routes import ENDPOINTS
+from smart_embedder.engine import Engine
+from smart_embedder.lifecycle import Lifecycle
+from smart_embedder.settings import Settings
+
+
+def create_app(
+    settings: Settings,
+    engine: Engine,
+    lifecycle: Lifecycle,
+    *,
+    middleware: Sequence[Middleware] = (),
+) -> Litestar:
+    """Build the application.
+
+    Args:
+        settings: What the process was told.
+        engine: Started elsewhere; until it is ready, work gets 503.
+        lifecycle: The state of the process.
+        middleware: Goes around every request, for metrics, logs and traces; finds the `Call` in
+            `scope["state"]["call"]` once the answer starts.
+    """
+    door = Door(settings, lifecycle)
+    answering = Answering(settings=settings, engine=engine, lifecycle=lifecycle, door=door)
+    served = paths(ENDPOINTS)
+    return Litestar(
+        route_handlers=[_handler(path, answering) for path in served],
+        middleware=list(middleware),
+        exception_handlers={HTTPException: _Unrouted(served)},
+        openapi_config=None,  # ours is made from the same table as the routes
+        request_max_body_size=None,  # read and refused by api.bodies, in the dialect's shape
+    )
+
+
+def _handler(path: Path, answering: Answering) -> HTTPRouteHandler:
+    async def answer(request: Request[Any, Any, Any]) -> Response[bytes]:
+        return await answering.answer(path, request)
+
+    verb = {"GET": get, "POST": post}[path.method]
+    return verb(path.path, name=f"{path.method} {path.path}")(answer)
+
+
+class _Unrouted:
+    """Answers what no route took: no such path, or not with this method."""
+
+    def __init__(self, served: Sequence[Path]) -> None:
+        self._dialects = {path.path: path.dialects for path in served}
+
+    def __call__(self, request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+        """Shape the refusal for whoever calls this path."""
+        path = request.scope["path"].rstrip("/")
+        dialects: Sequence[Dialect] = self._dialects.get(path, (NATIVE,))
+        if isinstance(error, MethodNotAllowedException):
+            wrong = WrongMethod(f"{request.method} is not served at {path}", value=request.method)
+            return refusal(wrong, dialects, error.headers or {})
+        return refusal(NotFound(f"nothing is served at {path or '/'}"), dialects, {})

@@ -1,0 +1,110 @@
+"""One request as a dialect sees it: the engine at hand, and who asks until when.
+
+It owns what every dialect would otherwise repeat: the caller's lane, deadline and name go to the
+engine, the answer's fingerprint and timings go to the headers, and an error names the field as the
+dialect's client wrote it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from smart_embedder.engine import Engine
+from smart_embedder.errors import EmbedderError
+from smart_embedder.models.model import Card, Output, Text
+from smart_embedder.results import Embeddings, Ranking, Timings
+from smart_embedder.scheduling.observer import Lane
+from smart_embedder.settings import Settings
+
+
+@dataclass(slots=True, kw_only=True)
+class Call:
+    """The request being answered."""
+
+    engine: Engine
+    settings: Settings
+    deadline: float
+    """On the clock of `time.monotonic`."""
+    client: str = ""
+    """The token's name, or the address."""
+    lane: Lane | None = None
+    params: Mapping[str, str] = field(default_factory=dict)
+    """What stood in the path's braces."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Of the answer, whatever becomes of the request."""
+    error: str | None = None
+    """The code of the error it ended with."""
+
+    async def embed(self, texts: Sequence[Text], *, field: str, **options: Any) -> Embeddings:
+        """Embed for this caller; `options` are those of `Engine.embed`.
+
+        Args:
+            texts: What to embed.
+            field: What the dialect calls the texts, for error messages.
+            options: Passed on.
+        """
+        with _named(field):
+            found = await self.engine.embed(
+                texts, lane=self.lane, client=self.client, deadline=self.deadline, **options
+            )
+        self._tell(found.timings, found.tokens, sum(map(len, texts)))
+        self.headers["x-vector-fingerprint"] = fingerprint(found.cards)
+        return found
+
+    async def rerank(
+        self, query: str, passages: Sequence[str], *, field: str, **options: Any
+    ) -> Ranking:
+        """Rerank for this caller; `options` are those of `Engine.rerank`."""
+        with _named(field):
+            found = await self.engine.rerank(
+                query,
+                passages,
+                lane=self.lane,
+                client=self.client,
+                deadline=self.deadline,
+                **options,
+            )
+        self._tell(found.timings, found.tokens, len(query) + sum(map(len, passages)))
+        self.headers["x-vector-fingerprint"] = found.card.fingerprint
+        return found
+
+    def _tell(self, timings: Timings, tokens: Sequence[int], characters: int) -> None:
+        """Put the stages' times (whole milliseconds, as TEI's clients read them) in headers."""
+        device = self.engine.health.devices
+        self.headers |= {
+            "x-compute-type": "gpu" if any(name.startswith("cuda") for name in device) else "cpu",
+            "x-compute-characters": str(characters),
+            "x-compute-tokens": str(sum(tokens)),
+            "x-compute-time": milliseconds(timings.total),
+            "x-total-time": milliseconds(timings.total),
+            "x-tokenization-time": milliseconds(timings.tokenize),
+            "x-queue-time": milliseconds(timings.queue),
+            "x-inference-time": milliseconds(timings.inference),
+        }
+
+
+def milliseconds(seconds: float) -> str:
+    """Round to whole milliseconds."""
+    return str(round(seconds * 1000))
+
+
+def fingerprint(cards: Mapping[Output, Card]) -> str:
+    """Name the one fingerprint of an answer, or each output's where they differ."""
+    prints = {output: card.fingerprint for output, card in cards.items()}
+    if len(set(prints.values())) == 1:
+        return next(iter(prints.values()))
+    return ", ".join(f"{str(output.name).lower()}={mark}" for output, mark in prints.items())
+
+
+@contextmanager
+def _named(field: str) -> Iterator[None]:
+    """Let an engine's error name the texts as the client knows them."""
+    try:
+        yield
+    except EmbedderError as error:
+        if error.field in ("texts", "passages") or (
+            error.field is None and error.index is not None
+        ):
+            error.field = field
+        raise

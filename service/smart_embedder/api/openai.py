@@ -1,0 +1,207 @@
+"""OpenAI's embeddings and models, as its own clients and LangChain's speak them.
+
+`input` may be a text, texts, token ids or lists of token ids; vectors go as numbers or base64.
+"""
+
+from typing import Literal, Self
+
+import msgspec
+
+from smart_embedder.api.call import Call
+from smart_embedder.api.dialect import Dialect, Endpoint, Problem
+from smart_embedder.api.encoding import VectorOrBase64, base64_floats, numbers
+from smart_embedder.errors import EmptyInput, InvalidInput
+from smart_embedder.models.model import Card, Output, Text
+from smart_embedder.settings import Settings
+
+
+class ErrorDetail(msgspec.Struct):
+    """What went wrong."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class OpenAIError(msgspec.Struct):
+    """The error body that OpenAI's clients parse."""
+
+    error: ErrorDetail
+
+    @classmethod
+    def of(cls, problem: Problem) -> Self:
+        """Shape a problem; the type follows OpenAI's own words for each status."""
+        return cls(ErrorDetail(problem.message, _kind(problem.status), problem.field, problem.code))
+
+
+def _kind(status: int) -> str:
+    named = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
+    return named.get(status, "server_error" if status >= 500 else "invalid_request_error")
+
+
+OPENAI = Dialect(name="OpenAI", error=OpenAIError)
+
+
+class EmbeddingsRequest(msgspec.Struct):
+    """Texts to embed."""
+
+    input: str | list[str | int | list[int]]
+    model: str | None = None
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: int | None = None
+    user: str | None = None
+
+
+class Embedding(msgspec.Struct, tag_field="object", tag="embedding"):
+    """One text's vector."""
+
+    index: int
+    embedding: VectorOrBase64
+
+
+class Usage(msgspec.Struct):
+    """What was read."""
+
+    prompt_tokens: int
+    total_tokens: int
+    completion_tokens: int | None = None
+
+
+class EmbeddingsResponse(msgspec.Struct, tag_field="object", tag="list"):
+    """The vectors, in the order of the texts."""
+
+    data: list[Embedding]
+    model: str
+    usage: Usage
+
+
+class Model(msgspec.Struct, tag_field="object", tag="model"):
+    """A served model."""
+
+    id: str
+    created: int
+    owned_by: str
+    dimensions: int
+    capabilities: list[str]
+    max_tokens: int
+    fingerprint: str
+
+
+class Models(msgspec.Struct, tag_field="object", tag="list"):
+    """Every served model."""
+
+    data: list[Model]
+
+
+async def embed(body: EmbeddingsRequest, call: Call) -> EmbeddingsResponse:
+    """Answer POST /v1/embeddings."""
+    texts = _texts(body.input, call.settings)
+    found = await call.embed(texts, field="input", model=body.model, dimensions=body.dimensions)
+    assert found.dense is not None  # noqa: S101 - it was asked for
+    shape = base64_floats if body.encoding_format == "base64" else numbers
+    tokens = sum(found.tokens)
+    return EmbeddingsResponse(
+        data=[Embedding(index, shape(row)) for index, row in enumerate(found.dense)],
+        model=found.cards[Output.DENSE].name,
+        usage=Usage(tokens, tokens),
+    )
+
+
+async def list_models(_: None, call: Call) -> Models:
+    """Answer GET /v1/models."""
+    return Models([_model(card) for card in call.engine.models])
+
+
+async def show_model(_: None, call: Call) -> Model:
+    """Answer GET /v1/models/{id}; an id may hold slashes."""
+    return _model(call.engine.lookup(call.params["model"].lstrip("/")))
+
+
+def _model(card: Card) -> Model:
+    return Model(
+        id=card.name,
+        created=0,
+        owned_by=card.name.partition("/")[0],
+        dimensions=card.dimensions,
+        capabilities=[str(output.name).lower() for output in card.outputs],
+        max_tokens=card.max_tokens,
+        fingerprint=card.fingerprint,
+    )
+
+
+def _texts(given: str | list[str | int | list[int]], settings: Settings) -> list[Text]:
+    """Tell one text from many, and one list of token ids from many texts."""
+    if not given:
+        raise EmptyInput("input is empty", field="input")
+    if isinstance(given, str):
+        texts: list[Text] = [given]
+    elif all(isinstance(part, int) for part in given):
+        texts = [[part for part in given if isinstance(part, int)]]
+    else:
+        texts = [_text(part, index) for index, part in enumerate(given)]
+    _check_size(texts, settings)
+    return texts
+
+
+def _text(part: str | int | list[int], index: int) -> Text:
+    if isinstance(part, int):
+        raise InvalidInput("input mixes token ids and texts", field="input", index=index)
+    if not part:
+        raise EmptyInput("a text is empty", field="input", index=index)
+    return part
+
+
+def _check_size(texts: list[Text], settings: Settings) -> None:
+    if len(texts) > settings.max_batch_size:
+        raise InvalidInput(
+            f"input has {len(texts)} texts, {settings.max_batch_size} are taken (MAX_BATCH_SIZE)",
+            field="input",
+            limit=settings.max_batch_size,
+            value=len(texts),
+        )
+    longest = settings.max_text_chars
+    for index, text in enumerate(texts):
+        if longest and isinstance(text, str) and len(text) > longest:
+            raise InvalidInput(
+                f"a text has {len(text)} characters, {longest} are taken (MAX_TEXT_CHARS)",
+                field="input",
+                index=index,
+                limit=longest,
+                value=len(text),
+            )
+
+
+ENDPOINTS = (
+    Endpoint(
+        dialect=OPENAI,
+        paths=("/v1/embeddings",),
+        handle=embed,
+        body=EmbeddingsRequest,
+        answer=EmbeddingsResponse,
+        summary="Embed texts",
+    ),
+    Endpoint(
+        dialect=OPENAI,
+        paths=("/embeddings",),
+        keys=frozenset({"input"}),
+        handle=embed,
+        body=EmbeddingsRequest,
+        answer=EmbeddingsResponse,
+        summary="Embed texts",
+    ),
+    Endpoint(
+        dialect=OPENAI,
+        paths=("/v1/models",),
+        handle=list_models,
+        answer=Models,
+        summary="List the served models",
+    ),
+    Endpoint(
+        dialect=OPENAI,
+        paths=("/v1/models/{model:path}",),
+        handle=show_model,
+        answer=Model,
+        summary="Describe a served model",
+    ),
+)
