@@ -1,0 +1,145 @@
+"""The post-norm transformer encoder of BERT and XLM-RoBERTa, over packed texts.
+
+It turns token ids into hidden states; what is made of them (pooling, heads) is the families' own.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch.nn import functional
+
+from smart_embedder.errors import ModelLoadFailed
+from smart_embedder.models.model import Checkpoint
+from smart_embedder.runtime.attention import attend
+from smart_embedder.runtime.devices import INT8, Device
+from smart_embedder.runtime.linear import Linear, make_linear
+from smart_embedder.runtime.packing import Pack
+from smart_embedder.runtime.weights import Weights
+
+_ROBERTAS = ("xlm-roberta", "roberta")
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The facts of a `config.json` that the forward pass depends on."""
+
+    width: int
+    layers: int
+    heads: int
+    epsilon: float
+    vocabulary: int
+    first_position: int
+    """RoBERTa counts positions from behind its padding id, BERT from 0."""
+    positions: int
+    """Longest text: rows of the position table that texts may use."""
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read the shape of the encoder in a folder; refuses one it would compute wrongly."""
+        config = read_config(folder)
+        try:
+            return cls._of(config)
+        except KeyError as error:
+            raise ModelLoadFailed(
+                f"{folder}/config.json says no {error}", field="config"
+            ) from error
+
+    @classmethod
+    def _of(cls, config: dict[str, Any]) -> Self:
+        if config.get("hidden_act", "gelu") != "gelu":
+            raise ModelLoadFailed("only gelu encoders are known", value=config["hidden_act"])
+        if config.get("position_embedding_type", "absolute") != "absolute":
+            raise ModelLoadFailed("only absolute positions are known", field="config")
+        first = config["pad_token_id"] + 1 if config["model_type"] in _ROBERTAS else 0
+        return cls(
+            config["hidden_size"],
+            config["num_hidden_layers"],
+            config["num_attention_heads"],
+            config.get("layer_norm_eps", 1e-12),
+            config["vocab_size"],
+            first,
+            config["max_position_embeddings"] - first,
+        )
+
+
+def read_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
+    """Read one of the JSON files of a model folder."""
+    try:
+        found: dict[str, Any] = json.loads((folder / name).read_text())
+    except (OSError, ValueError) as error:
+        raise ModelLoadFailed(f"{folder}/{name} is not readable: {error}", field=name) from error
+    return found
+
+
+class Encoder:
+    """Embeddings and layers, ready on a device."""
+
+    def __init__(
+        self, weights: Weights, shape: Shape, *, dtype: torch.dtype, device: Device
+    ) -> None:
+        self._shape = shape
+        self.compute_dtype = torch.float32 if dtype == INT8 else dtype
+        tables = weights.under("embeddings.")
+        self._words = tables["word_embeddings.weight"].to(device.torch, self.compute_dtype)
+        # Every text is of token type 0 throughout: its row is part of each position's.
+        positions = tables["position_embeddings.weight"] + tables["token_type_embeddings.weight"][0]
+        self._positions = positions[shape.first_position :].to(device.torch, self.compute_dtype)
+        self._norm = _Norm(tables.under("LayerNorm."), shape.epsilon, device)
+        self._layers = [
+            _Layer(weights.under(f"encoder.layer.{index}."), shape, dtype, device)
+            for index in range(shape.layers)
+        ]
+
+    def __call__(
+        self, pack: Pack, checkpoint: Checkpoint, dtype: torch.dtype | None = None
+    ) -> torch.Tensor:
+        """Give the last hidden states, tokens x width; another dtype is for a second try."""
+        x = functional.embedding(pack.ids, self._words).to(dtype or self.compute_dtype)
+        x = self._norm(x.add_(functional.embedding(pack.positions, self._positions)))
+        for layer in self._layers:
+            checkpoint()
+            x = layer(x, pack)
+        checkpoint()
+        return x
+
+
+class _Layer:
+    """Attention, then the feed-forward block; each added to what came in, then normalised."""
+
+    def __init__(self, weights: Weights, shape: Shape, dtype: torch.dtype, device: Device) -> None:
+        attention = weights.under("attention.")
+        three = [attention.under(f"self.{name}.") for name in ("query", "key", "value")]
+        weight, bias = (torch.cat([part[kind] for part in three]) for kind in ("weight", "bias"))
+        self._qkv = make_linear(weight, bias, dtype=dtype, device=device)
+        self._heads = (3, shape.heads, shape.width // shape.heads)
+
+        def linear(part: Weights, *, gelu: bool = False) -> Linear:
+            return make_linear(part["weight"], part["bias"], dtype=dtype, device=device, gelu=gelu)
+
+        self._mix = linear(attention.under("output.dense."))
+        self._mix_norm = _Norm(attention.under("output.LayerNorm."), shape.epsilon, device)
+        self._widen = linear(weights.under("intermediate.dense."), gelu=True)
+        self._narrow = linear(weights.under("output.dense."))
+        self._norm = _Norm(weights.under("output.LayerNorm."), shape.epsilon, device)
+
+    def __call__(self, x: torch.Tensor, pack: Pack) -> torch.Tensor:
+        q, k, v = self._qkv(x).view(-1, *self._heads).unbind(1)
+        mixed = attend(q, k, v, pack).flatten(1)
+        x = self._mix_norm(self._mix(mixed, x))
+        return self._norm(self._narrow(self._widen(x), x))
+
+
+class _Norm:
+    """Layer normalisation, its weights kept in fp32 and narrowed to what comes in."""
+
+    def __init__(self, weights: Weights, epsilon: float, device: Device) -> None:
+        self._weight = weights["weight"].to(device.torch, torch.float32)
+        self._bias = weights["bias"].to(device.torch, torch.float32)
+        self._epsilon = epsilon
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        weight, bias = self._weight.to(x.dtype), self._bias.to(x.dtype)
+        return functional.layer_norm(x, weight.shape, weight, bias, self._epsilon)
