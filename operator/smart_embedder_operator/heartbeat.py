@@ -1,0 +1,39 @@
+"""Whether the watches are alive, proven with our own writes.
+
+Whatever we change comes back as an event; a kind whose change has not come back after a while is
+watched by nobody any more, however healthy everything looks. Costs no request. Who changes and
+who watches, this file does not know.
+"""
+
+import time
+from collections.abc import Callable
+
+from smart_embedder_operator.kube import Resource
+
+# kopf opens a silent stream anew after 70 s and lists everything when it does; twice that is lost.
+OVERDUE_SECONDS = 150.0
+
+
+class Heartbeat:
+    """Notes changes made and events seen, kind by kind."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._expected_since: dict[Resource, float] = {}
+
+    def changed(self, resource: Resource) -> None:
+        """We changed an object of this kind, so an event is due."""
+        self._expected_since.setdefault(resource, self._clock())
+
+    def seen(self, resource: Resource) -> None:
+        """An event of this kind has come."""
+        self._expected_since.pop(resource, None)
+
+    def overdue(self) -> tuple[Resource, ...]:
+        """The kinds whose events have been due for too long."""
+        now = self._clock()
+        return tuple(
+            resource
+            for resource, since in self._expected_since.items()
+            if now - since > OVERDUE_SECONDS
+        )

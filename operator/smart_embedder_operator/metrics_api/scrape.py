@@ -1,0 +1,87 @@
+"""Reads every pod's queue every few seconds and keeps the latest answer of each.
+
+A pod that does not answer in time keeps its old values until they are stale; nobody waits for
+it. What the values are used for, this file does not know.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import aiohttp
+import structlog
+
+from smart_embedder_operator.metrics_api.exposition import METRICS, Values, read_gauges
+from smart_embedder_operator.metrics_api.pods import PodKey, PodTable, ScrapedPod
+
+POD_SECONDS = 2.0  # a pod in the same cluster answers in milliseconds, or something is wrong
+PAGES_AT_ONCE = 64  # sockets, not threads: a thousand pods fit the period many times over
+PAGE_BYTES = 1 << 20
+STALE_PERIODS = 3  # a value older than this many periods is no longer told
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What one pod said, and when."""
+
+    uid: str
+    values: Values
+    taken: datetime
+    clock: float
+
+
+class Scraper:
+    """The latest sample of every pod."""
+
+    def __init__(self, pods: PodTable, *, period: float) -> None:
+        self._pods = pods
+        self._period = period
+        self._samples: dict[PodKey, Sample] = {}
+        self._slots = asyncio.Semaphore(PAGES_AT_ONCE)
+        self.last_round_seconds = 0.0
+
+    def fresh(self, pod: ScrapedPod) -> Sample | None:
+        """The pod's sample, unless it is stale or of an earlier pod of that name."""
+        sample = self._samples.get(pod.key)
+        if sample is None or sample.uid != pod.uid:
+            return None
+        age = time.monotonic() - sample.clock
+        return sample if age <= STALE_PERIODS * self._period else None
+
+    async def run(self) -> None:
+        """Read all pods every period, until cancelled."""
+        timeout = aiohttp.ClientTimeout(total=POD_SECONDS)
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=STALE_PERIODS * self._period)
+        async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
+            while True:
+                began = time.monotonic()
+                await self.round(session)
+                self.last_round_seconds = time.monotonic() - began
+                await asyncio.sleep(max(0.0, self._period - self.last_round_seconds))
+
+    async def round(self, session: aiohttp.ClientSession) -> None:
+        """Read every pod once."""
+        pods = list(self._pods)
+        async with asyncio.TaskGroup() as tasks:
+            for pod in pods:
+                tasks.create_task(self._read(session, pod))
+        known = {pod.key for pod in self._pods}
+        self._samples = {key: held for key, held in self._samples.items() if key in known}
+
+    async def _read(self, session: aiohttp.ClientSession, pod: ScrapedPod) -> None:
+        # prometheus_client sends only these series; a server that ignores the query sends all.
+        query: Mapping[str, list[str]] = {"name[]": list(METRICS)}
+        try:
+            async with self._slots, session.get(pod.url, params=query) as response:
+                page = await response.content.read(PAGE_BYTES)
+                if response.status != 200:
+                    return
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            log.debug("a pod did not answer", pod=pod.name, error=repr(error))
+            return
+        if values := read_gauges(page):
+            self._samples[pod.key] = Sample(pod.uid, values, datetime.now(UTC), time.monotonic())
