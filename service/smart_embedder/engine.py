@@ -5,35 +5,25 @@ knows nothing of HTTP.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Self
 
-from smart_embedder.assembly import (
-    check_dimensions,
-    colbert_of,
-    dense_of,
-    scores_of,
-    sparse_of,
-    truncations_of,
-)
-from smart_embedder.errors import EmbedderError, EmptyInput, StartupFailed, Unavailable
-from smart_embedder.loading import Loader, load
-from smart_embedder.models.model import Card, Model, Output, Piece, Prepared, Side, Text, Vectors
+from smart_embedder.assembly import Computed, check_dimensions, embeddings_of, ranking_of
+from smart_embedder.errors import EmptyInput, Unavailable
+from smart_embedder.loading import Loader, beside, load
+from smart_embedder.models.model import Card, Model, Output, Piece, Prepared, Side, Text
 from smart_embedder.options import EngineOptions
-from smart_embedder.results import (
-    Embeddings,
-    Health,
-    Progress,
-    Ranking,
-    State,
-    TextTruncation,
-    Timings,
-)
-from smart_embedder.roster import Roster, Route
-from smart_embedder.scheduling.observer import Lane, Observer, Silent
+from smart_embedder.results import Embeddings, Health, Progress, Ranking, State
+from smart_embedder.roster import Roster, Route, outputs_of
+from smart_embedder.scheduling.job import Ticket
+from smart_embedder.scheduling.observer import Kind, Lane, Observer, Silent
 from smart_embedder.scheduling.replica import Replica
+from smart_embedder.scheduling.scheduler import Part, Scheduler
 from smart_embedder.scheduling.statistics import QueueSnapshot, Statistics
+from smart_embedder.tokenizing import Item, Tokenizers, estimate
 
 
 class Engine:
@@ -56,25 +46,41 @@ class Engine:
         self._failure: str | None = None
         self._replicas: Sequence[Replica] = ()
         self._roster = Roster(self.options, {})
-        self._one_at_a_time = asyncio.Lock()
+        self._tokenizers = Tokenizers(self.options.tokenizer_workers)
+        self._scheduler: Scheduler | None = None
+        self._serving: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Load and warm every model; raises `StartupFailed` with its reason."""
         try:
-            self._replicas = await asyncio.to_thread(self._load, self.options, self._report)
-        except StartupFailed as error:
-            self.state, self._failure = State.FAILED, error.message
+            self._replicas = await beside(partial(self._load, self.options, self._report))
+            cards = {name: placed.model.card for name, placed in self._replicas[0].models.items()}
+            self._roster = Roster(self.options, cards)
+            self._scheduler = Scheduler(self._replicas, self.options.scheduling, self._observer)
+            await self._warm_up(self._scheduler)
+        except Exception as error:
+            self.state, self._failure = State.FAILED, str(error)
             raise
-        cards = {name: placed.model.card for name, placed in self._replicas[0].models.items()}
-        self._roster = Roster(self.options, cards)
+        self._serving = asyncio.create_task(self._scheduler.run(), name="engine")
+        self._serving.add_done_callback(self._ended)
         self.state = State.READY
 
-    async def stop(self, drain_seconds: float = 30.0) -> None:
-        """Finish what is admitted within the budget, fail the rest, give the models back."""
+    async def stop(self, drain_seconds: float = 30.0) -> int:
+        """Finish what is admitted within the budget, then give the models back.
+
+        Returns:
+            How many requests had to be failed because the budget was over.
+        """
+        left = 0
+        if self._scheduler and self._serving:
+            self.state = State.DRAINING
+            self._scheduler.close("the engine is draining")
+            left = await self._scheduler.drain(drain_seconds)
+            self._serving.cancel()
+            await asyncio.wait({self._serving})
+        await self._give_back()
         self.state = State.STOPPED
-        for replica in self._replicas:
-            for placed in replica.models.values():
-                placed.model.close()
+        return left
 
     async def __aenter__(self) -> Self:
         """Start."""
@@ -118,60 +124,33 @@ class Engine:
             sparse: Give lexical weights.
             colbert: Give one vector for each token.
             normalize: None follows the model's recipe, False leaves dense vectors raw.
-            dimensions: Cut dense vectors to this width (and then normalise them).
+            dimensions: Cut dense vectors to this width, before they are normalised.
             truncate: Cut texts that are too long; False refuses them.
             truncation_side: The end of a long text that is lost.
             prompt: Set before every text.
             max_tokens: A shorter limit than the model's.
-            lane: Interactive or bulk; None goes by the size of the request.
+            lane: Interactive or bulk; None goes by the number of texts.
             client: Who asks; clients share a device fairly.
             deadline: On the clock of `time.monotonic`; what is not answered then is given up.
             wait_seconds: How long to wait at the door when the queue is full.
         """
         if not texts:
             raise EmptyInput("there is no text", field="texts")
-        wanted = Output.NONE
-        for asked, output in (
-            (dense, Output.DENSE),
-            (sparse, Output.SPARSE),
-            (colbert, Output.COLBERT),
-        ):
-            wanted |= output if asked else Output.NONE
         self._check_ready()
+        wanted = outputs_of(dense=dense, sparse=sparse, colbert=colbert)
         routes = self._roster.route(model, wanted)
-        found: dict[Output, list[Vectors]] = {}
-        cards: dict[Output, Card] = {}
-        truncations: list[TextTruncation] = []
-        tokens: list[int] = []
         for route in routes:
-            if Output.DENSE in route.outputs:
-                check_dimensions(dimensions, route.card)
-            prepared = await asyncio.to_thread(
-                self._replicas[0].models[route.name].model.prepare,
-                texts,
-                prompt=prompt,
-                truncate=truncate,
-                side=truncation_side,
-                max_tokens=max_tokens,
+            check_dimensions(dimensions, route)
+        ticket = Ticket.of(Kind.EMBED, len(texts), lane, client, deadline)
+        ticket.tokens = sum(estimate(texts, route.card.max_tokens) for route in routes)
+
+        def prepare(model: Model, texts: Sequence[Text]) -> list[Prepared]:
+            return model.prepare(
+                texts, prompt=prompt, truncate=truncate, side=truncation_side, max_tokens=max_tokens
             )
-            tokens = tokens or [len(text.ids) for text in prepared]
-            truncations += truncations_of(route.name, prepared)
-            vectors = await self._forward(route, prepared)
-            for output in route.outputs:
-                cards[output], found[output] = route.card, vectors
-        return Embeddings(
-            dense=dense_of(
-                found[Output.DENSE], cards[Output.DENSE], normalize=normalize, dimensions=dimensions
-            )
-            if dense
-            else None,
-            sparse=sparse_of(found[Output.SPARSE]) if sparse else None,
-            colbert=colbert_of(found[Output.COLBERT]) if colbert else None,
-            tokens=tokens,
-            truncations=tuple(truncations),
-            timings=Timings(0.0, 0.0, 0.0),
-            cards=cards,
-        )
+
+        parts = await self._compute(ticket, routes, prepare, texts, wait_seconds)
+        return embeddings_of(parts, ticket, normalize=normalize, dimensions=dimensions)
 
     async def rerank(
         self,
@@ -191,22 +170,18 @@ class Engine:
         if not passages:
             raise EmptyInput("there is no passage", field="passages")
         self._check_ready()
-        [route] = self._roster.route(model, Output.SCORE)
-        prepared = await asyncio.to_thread(
-            self._replicas[0].models[route.name].model.prepare_pairs,
-            query,
-            passages,
-            instruction=instruction,
-            max_tokens=max_tokens,
-        )
-        vectors = await self._forward(route, prepared)
-        return Ranking(
-            scores=scores_of(vectors, route.card, normalize=normalize),
-            tokens=[len(pair.ids) for pair in prepared],
-            truncations=tuple(truncations_of(route.name, prepared)),
-            timings=Timings(0.0, 0.0, 0.0),
-            card=route.card,
-        )
+        routes = self._roster.route(model, Output.SCORE)
+        longest = routes[0].card.max_tokens
+        ticket = Ticket.of(Kind.RERANK, len(passages), lane, client, deadline)
+        ticket.tokens = len(passages) * estimate([query], longest) + estimate(passages, longest)
+
+        def prepare(model: Model, passages: Sequence[str]) -> list[Prepared]:
+            return model.prepare_pairs(
+                query, passages, instruction=instruction, max_tokens=max_tokens
+            )
+
+        [part] = await self._compute(ticket, routes, prepare, passages, wait_seconds)
+        return ranking_of(part, ticket, normalize=normalize)
 
     async def tokenize(
         self,
@@ -218,16 +193,16 @@ class Engine:
     ) -> list[list[Piece]]:
         """Say which characters became which token."""
         self._check_ready()
-        return await asyncio.to_thread(
-            self._model(model).tokenize, texts, prompt=prompt, special=special
-        )
+        tokenize = self._model(self.lookup(model).name).tokenize
+        return await self._tokenizers.call(partial(tokenize, texts, prompt=prompt, special=special))
 
     async def decode(
         self, ids: Sequence[int], *, model: str | None = None, skip_special: bool = True
     ) -> str:
         """Turn token ids back into a text."""
         self._check_ready()
-        return await asyncio.to_thread(self._model(model).decode, ids, skip_special=skip_special)
+        decode = self._model(self.lookup(model).name).decode
+        return await self._tokenizers.call(partial(decode, ids, skip_special=skip_special))
 
     @property
     def models(self) -> list[Card]:
@@ -236,14 +211,17 @@ class Engine:
 
     def lookup(self, name: str | None = None, output: Output = Output.NONE) -> Card:
         """Return the model of that name or alias, or the default one for an output."""
-        return self._roster.card(name, output)
+        return self._roster.route(name, output)[0].card
 
     @property
     def health(self) -> Health:
         """What the probes ask."""
+        alive = self.state is not State.FAILED
+        if self._scheduler and self.state in {State.READY, State.DRAINING}:
+            alive = self._scheduler.alive
         return Health(
             state=self.state,
-            alive=self.state is not State.FAILED,
+            alive=alive,
             devices=tuple(replica.device for replica in self._replicas),
             progress=self._progress,
             failure=self._failure,
@@ -251,40 +229,71 @@ class Engine:
 
     def queue(self) -> QueueSnapshot:
         """Count what is admitted and not yet answered."""
-        return QueueSnapshot()
+        return self._scheduler.snapshot() if self._scheduler else QueueSnapshot()
 
     def retry_after(self) -> float:
         """Seconds until there is room, by the measured drain rate."""
-        return 1.0
+        return self._scheduler.retry_after() if self._scheduler else 1.0
 
     def statistics(self) -> Statistics:
         """Return the counts since the start."""
-        return Statistics()
+        return self._scheduler.tally.counts if self._scheduler else Statistics()
 
-    def _model(self, name: str | None) -> Model:
-        [route, *_] = self._roster.route(name, Output.NONE)
-        return self._replicas[0].models[route.name].model
+    async def _compute(
+        self,
+        ticket: Ticket,
+        routes: Sequence[Route],
+        prepare: Callable[[Model, Sequence[Item]], list[Prepared]],
+        items: Sequence[Item],
+        wait_seconds: float,
+    ) -> list[Computed]:
+        """Go the way of every request: admit, tokenize, wait for the vectors."""
+        scheduler = self._check_ready()
+        async with scheduler.request(ticket, wait_seconds):
+            started = time.monotonic()
+            texts = [
+                await self._tokenizers.prepare(partial(prepare, self._model(route.name)), items)
+                for route in routes
+            ]
+            ticket.tokenize = time.monotonic() - started
+            ticket.size = sum(len(text.ids) for text in texts[0])
+            parts = [
+                Part(route.name, route.outputs, [text.ids for text in prepared])
+                for route, prepared in zip(routes, texts, strict=True)
+            ]
+            vectors = await scheduler.compute(ticket, parts)
+        return list(map(Computed, routes, texts, vectors))
 
-    def _check_ready(self) -> None:
-        if self.state is not State.READY:
+    async def _warm_up(self, scheduler: Scheduler) -> None:
+        """Run every model before anybody waits for it."""
+        options = self.options
+        for name, placed in self._replicas[0].models.items():
+            self._report(Progress(stage="warming", model=name))
+            await scheduler.warm_up(name, placed.model, options.warmup_rounds, options.warmup_texts)
+
+    async def _give_back(self) -> None:
+        """Close the models, unless a thread is stuck in one of them."""
+        if self._scheduler is None or await self._scheduler.stop():
+            for replica in self._replicas:
+                for placed in replica.models.values():
+                    placed.model.close()
+        self._tokenizers.stop()
+
+    def _model(self, name: str) -> Model:
+        """Any device's tokenizer will do."""
+        return self._replicas[0].models[name].model
+
+    def _check_ready(self) -> Scheduler:
+        if self._scheduler is None or self.state is not State.READY:
             raise Unavailable(f"the engine is {self.state}", retry_after=self.retry_after())
+        return self._scheduler
 
     def _report(self, progress: Progress) -> None:
         self._progress = progress
         if self._on_progress:
             self._on_progress(progress)
 
-    async def _forward(self, route: Route, prepared: Sequence[Prepared]) -> list[Vectors]:
-        model = self._replicas[0].models[route.name].model
-        ids = [text.ids for text in prepared]
-        async with self._one_at_a_time:
-            answers = await asyncio.to_thread(
-                model.forward, ids, [route.outputs] * len(ids), lambda: None
-            )
-        vectors = []
-        for index, answer in enumerate(answers):
-            if isinstance(answer, EmbedderError):
-                answer.index = index
-                raise answer
-            vectors.append(answer)
-        return vectors
+    def _ended(self, serving: asyncio.Task[None]) -> None:
+        """The scheduler never ends by itself; when it does, say so to the probes."""
+        if not serving.cancelled() and (error := serving.exception()):
+            self.state, self._failure = State.FAILED, repr(error)

@@ -1,6 +1,10 @@
 """How the served models come onto the devices. The only way from the engine to weights."""
 
+import asyncio
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TypeVar
 
 from smart_embedder.options import EngineOptions, ModelOptions
 from smart_embedder.results import Progress
@@ -10,11 +14,40 @@ Report = Callable[[Progress], None]
 Loader = Callable[[EngineOptions, Report], Sequence[Replica]]
 """Builds one replica for each device; runs in a thread of its own and may take minutes."""
 
+Result = TypeVar("Result")
+
 
 def served(options: EngineOptions) -> list[ModelOptions]:
     """Every model to load, each name once."""
-    wanted = [options.embedding, options.dense, options.reranker, *options.more]
-    return list({model.name: model for model in reversed(wanted) if model}.values())[::-1]
+    models = [options.embedding, options.dense, options.reranker, *options.more]
+    return list({model.name: model for model in models if model}.values())
+
+
+async def beside(function: Callable[[], Result]) -> Result:
+    """Run a long function in a thread that does not keep the process when nobody waits for it."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[Result] = loop.create_future()
+
+    def settle(result: Result | None, error: Exception | None) -> None:
+        if done.done():
+            return
+        if error:
+            done.set_exception(error)
+        else:
+            done.set_result(result)  # type: ignore[arg-type]  # there is a result without an error
+
+    def work() -> None:
+        result, error = None, None
+        try:
+            result = function()
+        except Exception as caught:  # noqa: BLE001 - raised again in the task that waits
+            error = caught
+        # The loop is closed when the process ended before the models were there.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(settle, result, error)
+
+    threading.Thread(target=work, name="loader", daemon=True).start()
+    return await done
 
 
 def load(options: EngineOptions, report: Report) -> list[Replica]:

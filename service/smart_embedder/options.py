@@ -40,6 +40,8 @@ class SchedulingOptions:
     """Tokens admitted and not yet answered; None derives it from the batch budget."""
     max_batch_tokens: int | None = None
     """Tokens of one forward pass; None derives it from the device's memory."""
+    batch_seconds: float = 0.25
+    """A pass is cut to take about this long at the measured rate: a query waits behind one."""
     max_batch_texts: int | None = None
     """Texts of one forward pass; None leaves only the token budget."""
     batch_window_seconds: float = 0.0

@@ -68,6 +68,12 @@ class Embeddings:
     """Which model gave each output."""
 
     @property
+    def dense_rows(self) -> Floats:
+        """The dense vectors of a request that asked for them."""
+        assert self.dense is not None  # noqa: S101 - only such a request may ask
+        return self.dense
+
+    @property
     def fingerprints(self) -> dict[Output, str]:
         """Two vectors of one output may be compared only when its fingerprint is equal."""
         return {output: card.fingerprint for output, card in self.cards.items()}

@@ -20,6 +20,17 @@ class Route:
     outputs: Output
 
 
+def outputs_of(*, dense: bool, sparse: bool, colbert: bool) -> Output:
+    """Turn a request's three switches into outputs; one of them must be on."""
+    switches = {Output.DENSE: dense, Output.SPARSE: sparse, Output.COLBERT: colbert}
+    wanted = Output.NONE
+    for output, on in switches.items():
+        wanted |= output if on else Output.NONE
+    if not wanted:
+        raise InvalidInput("ask for at least one of dense, sparse and colbert", field="dense")
+    return wanted
+
+
 class Roster:
     """The served models by name."""
 
@@ -32,10 +43,6 @@ class Roster:
     def cards(self) -> list[Card]:
         """Every served model, in the order of the settings."""
         return list(self._cards.values())
-
-    def card(self, name: str | None, output: Output = Output.NONE) -> Card:
-        """Return the model of that name; the default one is the one for this output."""
-        return self.route(name, output)[0].card
 
     def route(self, name: str | None, wanted: Output) -> list[Route]:
         """Say which models answer: the one named, or each output's default."""
@@ -71,12 +78,11 @@ class Roster:
 
 def _names(options: EngineOptions, cards: Mapping[str, Card]) -> dict[str, str]:
     """Full names, names without their organisation, and the aliases, which win."""
-    short = {name.rpartition("/")[2].lower(): name for name in cards}
-    full = {name.lower(): name for name in cards}
-    aliases = {
-        alias.lower(): full.get(name.lower(), name) for alias, name in options.aliases.items()
-    }
-    return {**short, **full, **{alias: name for alias, name in aliases.items() if name in cards}}
+    names = {name.rpartition("/")[2].lower(): name for name in cards}
+    names |= {card.name.lower(): name for name, card in cards.items()}
+    names |= {name.lower(): name for name in cards}
+    aliases = {alias.lower(): name.lower() for alias, name in options.aliases.items()}
+    return names | {alias: names[name] for alias, name in aliases.items() if name in names}
 
 
 def _defaults(options: EngineOptions) -> dict[Output, str]:

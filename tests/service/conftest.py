@@ -115,16 +115,16 @@ class FakeModel:
     def tokenize(
         self, texts: Sequence[str], *, prompt: str | None = None, special: bool = True
     ) -> list[list[Piece]]:
+        frame = [Piece(START, "<s>", True, None, None)] if special else []
         return [
-            [
-                Piece(word_id(word), word, False, 0, len(word))
-                for word in f"{prompt or ''} {text}".split()
-            ]
+            frame
+            + [Piece(word_id(word), word, False, 0, len(word)) for word in _words(text, prompt)]
             for text in texts
         ]
 
     def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
-        return " ".join(str(value) for value in ids)
+        hidden = {START, END} if skip_special else set()
+        return " ".join(str(value) for value in ids if value not in hidden)
 
     def forward(
         self, batch: Sequence[Ids], wanted: Sequence[Output], checkpoint: Checkpoint
@@ -169,7 +169,7 @@ class FakeModel:
     def _ids(self, text: Text, prompt: str | None) -> list[int]:
         if not isinstance(text, str):
             return list(text)
-        return [word_id(word) for word in f"{prompt or ''} {text}".split()]
+        return [word_id(word) for word in _words(text, prompt)]
 
     def _fit(self, ids: list[int], limit: int, side: Side, index: int, truncate: bool) -> Prepared:
         room = limit - 2
@@ -182,6 +182,10 @@ class FakeModel:
         kept = ids[-room:] if side == "start" else ids[:room]
         cut = Truncation(len(ids) + 2, limit, side)
         return Prepared(np.array([START, *kept, END], np.int32), (cut,))
+
+
+def _words(text: str, prompt: str | None) -> list[str]:
+    return f"{prompt or ''} {text}".split()
 
 
 MakeModel = Callable[..., FakeModel]
@@ -226,7 +230,7 @@ def loader_of() -> Callable[..., Loader]:
     """A loader that hands out models which are there already: one device, or one mapping each."""
 
     def loader(*devices: Mapping[str, FakeModel], batch_tokens: int = 4096) -> Loader:
-        def load(options: EngineOptions, report: object) -> list[Replica]:
+        def load(_options: EngineOptions, _report: object) -> list[Replica]:
             return [
                 Replica(
                     f"fake:{index}",
@@ -257,6 +261,7 @@ def make_engine(
             embedding=ModelOptions(name="fake/embedding"),
             reranker=ModelOptions(name="fake/reranker"),
             scheduling=SchedulingOptions(**scheduling),
+            warmup_rounds=0,  # so that `passes` holds only what a test asked for
         )
         models = {"fake/embedding": fake_embedding, "fake/reranker": fake_reranker}
         loader = loader_of(models, batch_tokens=batch_tokens)

@@ -1,6 +1,17 @@
-"""The counts since the start and the picture of this moment, both read by `/stats` and probes."""
+"""The counts since the start and the picture of this moment, read by probes and by `/stats`."""
 
 from dataclasses import dataclass
+
+from smart_embedder.scheduling.observer import (
+    Answered,
+    BatchFacts,
+    Kind,
+    Lane,
+    Loss,
+    Observer,
+    Outcome,
+    Refusal,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +27,7 @@ class QueueSnapshot:
     tokens: int = 0
     """Tokens admitted and not yet computed."""
     oldest_wait_seconds: float = 0.0
-    """Since the oldest request with waiting texts was last given a place in a pass."""
+    """Since the most neglected request with waiting texts was given a place in a pass."""
     estimated_drain_seconds: float = 0.0
 
 
@@ -36,3 +47,67 @@ class Statistics:
     cache_misses: int = 0
     out_of_memory: int = 0
     timeouts: int = 0
+
+
+class Tally:
+    """Counts what the scheduler tells and passes it on."""
+
+    def __init__(self, onward: Observer) -> None:
+        self.counts = Statistics()
+        self._onward = onward
+
+    def trace(self) -> object:
+        """See `Observer`."""
+        return self._onward.trace()
+
+    def admitted(self, kind: Kind, lane: Lane, texts: int) -> None:
+        """See `Observer`."""
+        self.counts.requests += 1
+        self._onward.admitted(kind, lane, texts)
+
+    def refused(self, kind: Kind, reason: Refusal) -> None:
+        """See `Observer`."""
+        self.counts.refused += 1
+        self._onward.refused(kind, reason)
+
+    def answered(self, answered: Answered) -> None:
+        """See `Observer`."""
+        self.counts.failed += answered.outcome != "success"
+        self.counts.texts += answered.texts
+        self.counts.tokens += answered.tokens
+        self._onward.answered(answered)
+
+    def batch_started(self, batch: BatchFacts) -> None:
+        """See `Observer`."""
+        self.counts.batches += 1
+        self._onward.batch_started(batch)
+
+    def batch_finished(self, batch: BatchFacts, seconds: float, outcome: Outcome) -> None:
+        """See `Observer`."""
+        self._onward.batch_finished(batch, seconds, outcome)
+
+    def dropped(self, reason: Loss, texts: int) -> None:
+        """See `Observer`."""
+        self.counts.dropped_texts += texts
+        self._onward.dropped(reason, texts)
+
+    def deduplicated(self, texts: int) -> None:
+        """See `Observer`."""
+        self.counts.deduplicated_texts += texts
+        self._onward.deduplicated(texts)
+
+    def cache_looked_up(self, hits: int, misses: int) -> None:
+        """See `Observer`."""
+        self.counts.cache_hits += hits
+        self.counts.cache_misses += misses
+        self._onward.cache_looked_up(hits, misses)
+
+    def out_of_memory(self, device: str) -> None:
+        """See `Observer`."""
+        self.counts.out_of_memory += 1
+        self._onward.out_of_memory(device)
+
+    def timed_out(self, kind: Kind) -> None:
+        """See `Observer`."""
+        self.counts.timeouts += 1
+        self._onward.timed_out(kind)

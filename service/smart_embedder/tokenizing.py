@@ -1,0 +1,58 @@
+"""Tokenization beside the event loop, while the device runs the batch before."""
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
+
+from smart_embedder.errors import EmbedderError
+from smart_embedder.models.model import Prepared, Text
+
+CHUNK = 256
+"""Texts that one thread takes at a time, so that ten thousand do not hold up a single one."""
+CHARACTERS = 4
+"""Of one token, roughly; only for the door, which must not wait for the tokenizer."""
+
+Item = TypeVar("Item", str, Text)
+Result = TypeVar("Result")
+
+
+class Tokenizers:
+    """A pool of threads; the tokenizers release the GIL while they work."""
+
+    def __init__(self, workers: int | None) -> None:
+        self._pool = ThreadPoolExecutor(workers or os.cpu_count(), "tokenizer")
+
+    async def call(self, function: Callable[[], Result]) -> Result:
+        """Run something that belongs to a tokenizer."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, function)
+
+    async def prepare(
+        self, prepare: Callable[[Sequence[Item]], list[Prepared]], items: Sequence[Item]
+    ) -> list[Prepared]:
+        """Tokenize in chunks; an error names the index in the whole."""
+        if len(items) <= CHUNK:
+            return await self.call(partial(prepare, items))
+        prepared: list[Prepared] = []
+        for start in range(0, len(items), CHUNK):
+            try:
+                prepared += await self.call(partial(prepare, items[start : start + CHUNK]))
+            except EmbedderError as error:
+                if error.index is not None:
+                    error.index += start
+                raise
+        return prepared
+
+    def stop(self) -> None:
+        """End the threads when they have finished."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def estimate(texts: Sequence[Text], max_tokens: int) -> int:
+    """Guess the tokens of texts without reading them."""
+    return sum(
+        min(len(text) // CHARACTERS + 2 if isinstance(text, str) else len(text), max_tokens)
+        for text in texts
+    )
