@@ -31,7 +31,7 @@ KIND = "Embedder"
 PLURAL = "embedders"
 
 LONGEST_NAME = 40
-"""So that every child's name, the longest being <name>-<fingerprint>-prewarm, fits 63."""
+"""So that every child's name fits 63, the longest being <name>-<fingerprint>-warm-<hash>."""
 
 
 class Spec(Piece, frozen=True, kw_only=True):
@@ -41,7 +41,7 @@ class Spec(Piece, frozen=True, kw_only=True):
     image: Annotated[Image, says("The image of the service.")] = Image()
     hub: Annotated[Hub, says("Where model files are downloaded from.")] = Hub()
     ca_bundle: Annotated[
-        CaBundle | None, says("Certificate authorities to trust besides the public ones.")
+        CaBundle | None, says("Certificate authorities to trust in place of the public ones.")
     ] = None
     proxy: Annotated[Proxy | None, says("The proxy that downloads go through.")] = None
     env: Annotated[

@@ -33,39 +33,19 @@ class Model(Piece, frozen=True, kw_only=True):
         MaxLength | None,
         says("Longest text in tokens; longer ones are cut. Unset takes the model's own limit."),
     ] = None
-    dtype: Annotated[
-        Dtype,
-        says(
-            "Number format of the weights. `auto` takes the one of the hardware: float32 on CPU, "
-            "bfloat16 on GPU unless the profile names another. All pods use the same."
-        ),
-    ] = "auto"
-
-
-class Vectors(Model, frozen=True, kw_only=True):
-    """A model whose vectors are stored by its users: more of it decides what they mean."""
-
-    pooling: Annotated[
-        Literal["cls", "mean", "last"] | None,
-        says("How token vectors become one. Unset takes the model's own way."),
-    ] = None
-    engine: Annotated[
-        Literal["packed", "flagembedding"],
-        says("`packed` is ours and fast; `flagembedding` is the reference implementation."),
-    ] = "packed"
 
 
 class Models(Piece, frozen=True, kw_only=True):
     """The models of one Embedder."""
 
     embedding: Annotated[
-        Vectors | None,
+        Model | None,
         says(
             "Dense, sparse and ColBERT vectors, as BGE-M3 gives them. Changing it is a migration."
         ),
     ] = None
     dense: Annotated[
-        Vectors | None,
+        Model | None,
         says(
             "Takes over the dense vectors (Qwen/Qwen3-Embedding-0.6B, say); sparse and ColBERT "
             "stay with `embedding`. Changing it is a migration."
@@ -75,6 +55,28 @@ class Models(Piece, frozen=True, kw_only=True):
         Model | None,
         says("Scores passages against a query. Changing it is an ordinary rolling update."),
     ] = None
+    dtype: Annotated[
+        Dtype,
+        says(
+            "Number format of all weights. `auto` takes the one of the hardware: float32 on CPU, "
+            "bfloat16 on GPU unless the profile names another; every pod uses the same. Changing "
+            "it is a migration."
+        ),
+    ] = "auto"
+    pooling: Annotated[
+        Literal["cls", "mean", "last"] | None,
+        says(
+            "How token vectors become one. Unset takes the model's own way. Changing it is a "
+            "migration."
+        ),
+    ] = None
+    engine: Annotated[
+        Literal["packed", "flagembedding"],
+        says(
+            "`packed` is ours and fast; `flagembedding` is the reference implementation. Changing "
+            "it is a migration."
+        ),
+    ] = "packed"
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -120,9 +122,12 @@ class Hub(Piece, frozen=True, kw_only=True):
 
 
 class CaBundle(Piece, frozen=True, kw_only=True):
-    """Certificate authorities to trust besides the public ones."""
+    """Certificate authorities to trust."""
 
-    config_map_ref: Annotated[ConfigMapKey, says("ConfigMap entry with the PEM certificates.")]
+    config_map_ref: Annotated[
+        ConfigMapKey,
+        says("ConfigMap entry with PEM certificates. They take the place of the public ones."),
+    ]
 
 
 class Proxy(Piece, frozen=True, kw_only=True):

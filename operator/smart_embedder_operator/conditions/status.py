@@ -1,0 +1,301 @@
+"""The complete status of an Embedder: a pure function of what is seen, written only by difference.
+
+A condition keeps its transition time while its status stays; everything else is computed afresh,
+so that nothing said can outlive its cause.
+"""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from msgspec import Struct
+
+from smart_embedder_operator.conditions import containers
+from smart_embedder_operator.conditions.diagnosis import diagnose
+from smart_embedder_operator.conditions.exposure import condition
+from smart_embedder_operator.conditions.finding import Case, Finding
+from smart_embedder_operator.conditions.progress import (
+    Counts,
+    Stage,
+    counts,
+    is_stuck,
+    serving_deployment,
+    stage,
+)
+from smart_embedder_operator.conditions.reasons import Reason
+from smart_embedder_operator.decision import Decision
+from smart_embedder_operator.labels import track_selector
+from smart_embedder_operator.observed import Manifest, Observed
+from smart_embedder_operator.resources.manifest import present
+from smart_embedder_operator.resources.service import endpoint, preview_name
+from smart_embedder_operator.rollout import is_complete
+from smart_embedder_operator.spec import Embedder
+from smart_embedder_operator.tracks import Track, deployment
+
+Truth = Literal["True", "False", "Unknown"]
+
+_MODEL_REASONS = frozenset(
+    {
+        Reason.MODEL_NOT_FOUND,
+        Reason.MODEL_NOT_CACHED,
+        Reason.MODEL_GATED,
+        Reason.MODEL_DOWNLOAD_FAILED,
+    }
+)
+_SCALING_REASONS = frozenset({Reason.METRICS_UNAVAILABLE, Reason.AUTOSCALER_FAILED})
+
+
+class Said(Struct, frozen=True, kw_only=True):
+    """One condition, before its times."""
+
+    type: str
+    status: Truth
+    reason: str
+    message: str
+
+
+def evaluate(decision: Decision, observed: Observed) -> Manifest:
+    """The whole status; a field that is absent here is to be removed."""
+    case = Case(decision=decision, observed=observed)
+    findings = diagnose(case)
+    live = serving_deployment(case)
+    now = counts(live)
+    said = list(_conditions(case, findings, live))
+    return present(
+        observedGeneration=decision.manifest["metadata"].get("generation", 0),
+        conditions=[_timed(one, case) for one in said],
+        fingerprint=case.serving,
+        vectorFingerprint=_vectors(case, case.serving),
+        models=_models(decision.embedder),
+        tracks=list(_tracks(case)),
+        replicas=now.total,
+        readyReplicas=now.ready,
+        selector=_selector(case),
+        endpoint=_endpoint(decision),
+        queueDepth=_queue_depth(case),
+        lastFailure=_last_failure(case),
+    )
+
+
+def _conditions(case: Case, findings: tuple[Finding, ...], live: Manifest | None) -> Iterator[Said]:
+    now, where = counts(live), stage(case)
+    yield _ready(case, findings, live, where)
+    yield _available(now, live)
+    yield Said(
+        type="Progressing",
+        status="True" if where.moving and not is_stuck(live) else "False",
+        reason=where.reason,
+        message=where.message,
+    )
+    yield _degraded(case, findings)
+    yield from _model_cached(case, findings)
+    yield from _autoscaler(case, findings)
+    yield from _monitoring(case, findings)
+
+
+def _ready(case: Case, findings: tuple[Finding, ...], live: Manifest | None, where: Stage) -> Said:
+    """The spec is met: its vectors, its revision, answered by at least one pod."""
+    now, plan = counts(live), case.decision.plan
+    served = plan is not None and plan.serving.fingerprint == plan.target
+    if served and live is not None and is_complete(live) and (now.available or _asleep(live)):
+        return Said(type="Ready", status="True", reason="Serving", message=_serving(now))
+    if findings:
+        return Said(type="Ready", status="False", **_told(case, findings))
+    return Said(type="Ready", status="False", reason=where.reason, message=where.message)
+
+
+def _asleep(live: Manifest) -> bool:
+    return bool(live["spec"].get("replicas", 1) == 0)
+
+
+def _serving(now: Counts) -> str:
+    if now.wanted == 0:
+        return "scaled to zero"
+    return f"{now.available} of {now.wanted} pods serve"
+
+
+def _available(now: Counts, live: Manifest | None) -> Said:
+    if live is not None and _asleep(live):
+        return Said(
+            type="Available", status="False", reason="ScaledToZero", message="no pod is asked for"
+        )
+    return Said(
+        type="Available",
+        status="True" if now.available else "False",
+        reason="PodsAnswer" if now.available else "NoPodAnswers",
+        message=_serving(now) if now.available else "no pod behind the Service answers",
+    )
+
+
+def _degraded(case: Case, findings: tuple[Finding, ...]) -> Said:
+    if findings:
+        return Said(type="Degraded", status="True", **_told(case, findings))
+    return Said(type="Degraded", status="False", reason="NoFault", message="no fault is seen")
+
+
+def _told(case: Case, findings: tuple[Finding, ...]) -> dict[str, str]:
+    """The first fault gives the reason; the message tells all of them."""
+    docs = case.decision.platform.docs
+    first, *others = findings
+    message = " | ".join(
+        [first.message(docs), *(f"{one.reason}: {one.message(docs)}" for one in others)]
+    )
+    return {"reason": first.reason, "message": message}
+
+
+def _of(findings: tuple[Finding, ...], reasons: frozenset[Reason]) -> tuple[Finding, ...]:
+    return tuple(finding for finding in findings if finding.reason in reasons)
+
+
+def _model_cached(case: Case, findings: tuple[Finding, ...]) -> Iterator[Said]:
+    """Only where a Job fills the cache."""
+    embedder = case.decision.embedder
+    if embedder is None or not embedder.spec.cache.prewarm:
+        return
+    jobs = case.observed.of("Job")
+    if jobs and all((job.get("status") or {}).get("succeeded") for job in jobs):
+        yield Said(
+            type="ModelCached", status="True", reason="Prewarmed", message="the models are cached"
+        )
+    elif mine := _of(findings, _MODEL_REASONS):
+        yield Said(type="ModelCached", status="False", **_told(case, mine))
+    else:
+        message = "a Job is downloading the models"
+        yield Said(type="ModelCached", status="False", reason="Downloading", message=message)
+
+
+def _autoscaler(case: Case, findings: tuple[Finding, ...]) -> Iterator[Said]:
+    """Only where we make an autoscaler."""
+    embedder = case.decision.embedder
+    if embedder is None or not embedder.spec.autoscaling.by_us:
+        return
+    if mine := _of(findings, _SCALING_REASONS):
+        yield Said(type="AutoscalerReady", status="False", **_told(case, mine))
+        return
+    kinds = ("HorizontalPodAutoscaler", "ScaledObject")
+    made = [item for kind in kinds if (item := case.observed.named(kind, case.name))]
+    active = [condition(made[0], "ScalingActive"), condition(made[0], "Ready")] if made else []
+    if any(one.get("status") == "True" for one in active):
+        limited = condition(made[0], "ScalingLimited").get("status") == "True"
+        yield Said(
+            type="AutoscalerReady",
+            status="True",
+            reason="AtLimit" if limited else "Scaling",
+            message=condition(made[0], "ScalingLimited").get("message") or "it reads its metric",
+        )
+    else:
+        message = "it has not read its metric yet"
+        yield Said(type="AutoscalerReady", status="Unknown", reason="Waiting", message=message)
+
+
+def _monitoring(case: Case, findings: tuple[Finding, ...]) -> Iterator[Said]:
+    """Only where something was asked for or could be made."""
+    embedder, known = case.decision.embedder, case.decision.platform.capabilities
+    if embedder is None:
+        return
+    wish = embedder.spec.monitoring
+    missing = tuple(
+        f
+        for f in _of(findings, frozenset({Reason.CRD_NOT_INSTALLED}))
+        if "spec.monitoring" in f.fact
+    )
+    if missing:
+        yield Said(type="MonitoringReady", status="False", **_told(case, missing))
+    elif known.service_monitor and wish.service_monitor != "Disabled":
+        message = "a ServiceMonitor points Prometheus at the pods"
+        yield Said(type="MonitoringReady", status="True", reason="Scraped", message=message)
+
+
+def _timed(said: Said, case: Case) -> Manifest:
+    """With its times: an unchanged status keeps the moment of its last change."""
+    metadata = case.decision.manifest["metadata"]
+    before = condition(case.decision.manifest, said.type)
+    now = case.observed.now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    kept = before.get("lastTransitionTime") if before.get("status") == said.status else None
+    return {
+        "type": said.type,
+        "status": said.status,
+        "reason": str(said.reason),
+        "message": said.message,
+        "observedGeneration": metadata.get("generation", 0),
+        "lastTransitionTime": kept or now,
+    }
+
+
+def _models(embedder: Embedder | None) -> str | None:
+    if embedder is None:
+        return None
+    models = embedder.spec.models
+    named = (models.embedding, models.dense, models.reranker)
+    return ", ".join(model.name for model in named if model is not None)
+
+
+def _tracks(case: Case) -> Iterator[Manifest]:
+    plan = case.decision.plan
+    for track in plan.tracks if plan is not None else ():
+        yield _track(case, track, alone=plan is not None and len(plan.tracks) == 1)
+
+
+def _track(case: Case, track: Track, *, alone: bool) -> Manifest:
+    now = counts(deployment(case.name, track.fingerprint, case.observed))
+    revisions = track.record.revisions if track.record is not None else {}
+    return present(
+        fingerprint=track.fingerprint,
+        role=track.role,
+        models=", ".join(weights.name for weights in track.meaning.weights.values()),
+        vectorFingerprint=_vectors(case, track.fingerprint),
+        revisions=revisions,
+        replicas=now.total,
+        readyReplicas=now.ready,
+        previewService=None if alone else preview_name(case.name, track.fingerprint),
+    )
+
+
+def _vectors(case: Case, track: str | None) -> str | None:
+    """The service's own fingerprint, as its pods report it, when they agree."""
+    told = {
+        report.fingerprint
+        for pod in (case.observed.pods(track) if track else ())
+        if (report := case.observed.reports.get(pod["metadata"]["name"])) and report.fingerprint
+    }
+    return told.pop() if len(told) == 1 else None
+
+
+def _selector(case: Case) -> str | None:
+    """For the scale subresource: the pods whose number is meant."""
+    if case.serving is None:
+        return None
+    return ",".join(f"{k}={v}" for k, v in track_selector(case.name, case.serving).items())
+
+
+def _endpoint(decision: Decision) -> str | None:
+    if decision.embedder is None:
+        return None
+    return endpoint(decision.embedder, decision.platform.cluster_domain)
+
+
+def _queue_depth(case: Case) -> int | None:
+    """Requests waiting and running in all pods that answered."""
+    told = [report.queue_depth for report in case.observed.reports.values()]
+    depths = [depth for depth in told if depth is not None]
+    return sum(depths) if depths else None
+
+
+def _last_failure(case: Case) -> Manifest | None:
+    """The newest bad end of a container, in the service's own words if it left any."""
+    ends = [
+        (end.get("finishedAt") or "", pod["metadata"]["name"], end)
+        for pod in case.pods
+        for status in containers.statuses(pod)
+        if (end := containers.ended(status)) is not None
+    ]
+    if not ends:
+        return None
+    finished, pod_name, end = max(ends, key=lambda one: one[:2])
+    told = containers.said(end)
+    return present(
+        reason=told.reason if told is not None else end.get("reason", "Error"),
+        message=told.message if told is not None else end.get("message", "").strip()[-400:],
+        pod=pod_name,
+        exitCode=end.get("exitCode"),
+        time=finished,
+    )

@@ -1,0 +1,63 @@
+"""One reconcile as a value: from a manifest and what was seen to what shall be. Pure.
+
+decision = decide(manifest, platform, observed)
+… apply decision.objects, prune the rest (unless objects is None: then touch nothing),
+  apply decision.replicas, note what was refused …
+status = conditions.evaluate(decision, observed_with_refusals)
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from msgspec import Struct
+
+from smart_embedder_operator import resources, tracks
+from smart_embedder_operator.observed import Manifest, Observed
+from smart_embedder_operator.platform import Platform
+from smart_embedder_operator.profiles import ProfileNotFound, settle
+from smart_embedder_operator.rollout import look_again_after
+from smart_embedder_operator.spec import Embedder, InvalidSpec, parse
+from smart_embedder_operator.tracks import TrackPlan
+
+
+class Decision(Struct, frozen=True, kw_only=True):
+    """What shall be, or why nothing is touched."""
+
+    manifest: Manifest
+    """The Embedder as it was read, previous status included."""
+    platform: Platform
+    embedder: Embedder | None = None
+    """None when the spec cannot be read; `trouble` then says why."""
+    plan: TrackPlan | None = None
+    objects: tuple[Manifest, ...] | None = None
+    """Everything that shall exist, in the order to apply; None: apply nothing, prune nothing."""
+    replicas: dict[str, int] = {}
+    """Deployments whose number of pods is ours to say, by name. The others are left alone."""
+    look_again_after: timedelta | None = None
+    """Decide again after this time even if nothing happens; None: only events matter."""
+    trouble: InvalidSpec | ProfileNotFound | None = None
+
+
+def decide(manifest: Manifest, platform: Platform, observed: Observed) -> Decision:
+    """Decide one Embedder. Never raises for what a person may write."""
+    known: dict[str, Any] = {"manifest": manifest, "platform": platform}
+    try:
+        embedder = parse(manifest)
+    except InvalidSpec as trouble:
+        return Decision(**known, trouble=trouble)
+    known["embedder"] = embedder
+    try:
+        profile = settle(embedder.spec.hardware, platform.profiles)
+    except ProfileNotFound as trouble:
+        return Decision(**known, trouble=trouble)
+    plan = tracks.plan(embedder, profile, observed)
+    if embedder.spec.paused:
+        return Decision(**known, plan=plan)
+    context = resources.Context(platform=platform, profile=profile, plan=plan, observed=observed)
+    return Decision(
+        **known,
+        plan=plan,
+        objects=tuple(resources.desired(embedder, context)),
+        replicas=resources.replicas(embedder, context),
+        look_again_after=look_again_after(plan.serving.fingerprint, observed),
+    )

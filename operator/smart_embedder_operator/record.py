@@ -1,0 +1,120 @@
+"""What a track was made from, kept as an annotation of its ConfigMap. Decides nothing.
+
+It is the operator's whole memory, and it lives beside the thing it describes: with it a track can
+be rebuilt as it was after the Embedder has been edited, and an upgrade of the operator can leave
+running pods alone.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from smart_embedder_operator.labels import RECORD
+from smart_embedder_operator.observed import Manifest, Observed
+from smart_embedder_operator.spec import Spec
+from smart_embedder_operator.spec.models import Models
+
+# Fields of the spec that never reach a pod: editing one of them restarts nothing.
+_BESIDE_PODS = frozenset(
+    {
+        "replicas",
+        "autoscaling",
+        "rollout",
+        "service",
+        "route",
+        "networkPolicy",
+        "monitoring",
+        "paused",
+    }
+)
+
+
+class Weights(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """One model whose vectors are stored."""
+
+    name: str
+    revision: str | None = None
+    max_length: int | None = None
+
+
+class Meaning(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What decides what vectors mean: two of them compare only if it is equal."""
+
+    weights: dict[str, Weights]
+    """By role: embedding, dense."""
+    dtype: str
+    pooling: str | None = None
+    engine: str = "packed"
+
+
+class Record(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """One track as it was made."""
+
+    fingerprint: str
+    meaning: Meaning
+    edition: str
+    """Digest of the fields that shape pods: equal edition, equal pods, whatever the operator."""
+    revisions: dict[str, str] = {}
+    """Commits that the models' revisions were resolved to, by role."""
+    settings: dict[str, str]
+    template: dict[str, Any]
+
+
+def meaning(models: Models, auto_dtype: str) -> Meaning:
+    """What the asked models amount to on this hardware."""
+    asked = {"embedding": models.embedding, "dense": models.dense}
+    return Meaning(
+        weights={
+            role: Weights(name=model.name, revision=model.revision, max_length=model.max_length)
+            for role, model in asked.items()
+            if model is not None
+        },
+        dtype=auto_dtype if models.dtype == "auto" else models.dtype,
+        pooling=models.pooling,
+        engine=models.engine,
+    )
+
+
+def fingerprint(of: Meaning) -> str:
+    """Short name of a meaning; Deployments and Services of a track are named after it."""
+    return digest(of)[:8]
+
+
+def edition(spec: Spec) -> str:
+    """Digest of what shapes pods; defaults are left out, so that new fields change nothing."""
+    written = msgspec.to_builtins(spec)
+    return digest({key: written[key] for key in written.keys() - _BESIDE_PODS})[:16]
+
+
+def digest(value: object) -> str:
+    """Hash of a value, the same for equal values."""
+    return hashlib.sha256(msgspec.json.encode(value, order="deterministic")).hexdigest()
+
+
+def write(record: Record) -> str:
+    """The annotation's text."""
+    return msgspec.json.encode(record, order="deterministic").decode()
+
+
+def records(observed: Observed) -> Iterator[tuple[Manifest, Record]]:
+    """Every track that left a readable record, oldest first, with its ConfigMap."""
+    for config_map in sorted(observed.of("ConfigMap"), key=_age):
+        text = (config_map["metadata"].get("annotations") or {}).get(RECORD)
+        if text is not None and (record := _read(text)) is not None:
+            yield config_map, record
+
+
+def _age(item: Manifest) -> str:
+    created: str = item["metadata"].get("creationTimestamp") or ""
+    return created
+
+
+def _read(text: str) -> Record | None:
+    """A record somebody mangled by hand counts as none: the track is then made afresh."""
+    try:
+        return msgspec.json.decode(text, type=Record)
+    except msgspec.MsgspecError:
+        return None

@@ -1,0 +1,143 @@
+"""The settings of the service that an Embedder decides, as environment variables. Pure.
+
+Only what is explicitly set stands here: the service's own defaults belong to its image, so that
+they change with the image and not with the operator. A contract test holds the names against the
+service.
+"""
+
+from collections.abc import Iterator
+
+from smart_embedder_operator import record
+from smart_embedder_operator.labels import RECORD, of_track
+from smart_embedder_operator.observed import Manifest
+from smart_embedder_operator.record import Record
+from smart_embedder_operator.resources.context import Context
+from smart_embedder_operator.resources.manifest import build
+from smart_embedder_operator.spec import Embedder, Spec
+from smart_embedder_operator.tracks import child_name
+
+CACHE_PATH = "/models"
+PORT = 8000
+METRICS_PORT = 9090
+
+# Which variable pins which model to a commit.
+REVISIONS = {
+    "embedding": "REVISION",
+    "dense": "DENSE_REVISION",
+    "reranker": "RERANKER_REVISION",
+}
+
+
+def settings(embedder: Embedder, context: Context) -> dict[str, str]:
+    """Every variable that goes into the ConfigMap."""
+    spec = embedder.spec
+    told = {
+        **_models(spec, context),
+        **_serving(spec, context),
+        **_hub(spec),
+        **_network(spec),
+        **_tracing(spec),
+    }
+    return {name: _text(value) for name, value in sorted(told.items()) if value is not None}
+
+
+Told = dict[str, str | int | float | bool | None]
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _models(spec: Spec, context: Context) -> Told:
+    models = spec.models
+    return {
+        "EMBEDDING_MODEL": models.embedding.name if models.embedding else "none",
+        "DENSE_EMBEDDING_MODEL": models.dense.name if models.dense else None,
+        "RERANKER_MODEL": models.reranker.name if models.reranker else "none",
+        "REVISION": models.embedding.revision if models.embedding else None,
+        "DENSE_REVISION": models.dense.revision if models.dense else None,
+        "RERANKER_REVISION": models.reranker.revision if models.reranker else None,
+        "MODEL_DEVICE": context.profile.device,
+        "DTYPE": record.meaning(models, context.auto_dtype).dtype,
+        "POOLING": models.pooling,
+        "ENGINE": None if models.engine == "packed" else models.engine,
+        **dict(_lengths(spec)),
+    }
+
+
+def _lengths(spec: Spec) -> Iterator[tuple[str, int]]:
+    """The service names lengths by model family; a name without one goes by the general limit."""
+    for model in (spec.models.embedding, spec.models.dense):
+        if model is not None and model.max_length is not None:
+            name = model.name.lower()
+            family = "QWEN_EMBED_" if "qwen" in name else "BGE_EMBED_" if "bge" in name else ""
+            yield f"{family}MAX_LENGTH" if family else "MAX_INPUT_LENGTH", model.max_length
+    reranker = spec.models.reranker
+    if reranker is not None and reranker.max_length is not None:
+        family = "QWEN" if "qwen" in reranker.name.lower() else "BGE"
+        yield f"{family}_RERANK_MAX_LENGTH", reranker.max_length
+
+
+def _serving(spec: Spec, context: Context) -> Told:
+    serving = spec.serving
+    return {
+        "PORT": PORT,
+        "METRICS_PORT": METRICS_PORT,
+        "JSON_OUTPUT": True,
+        # One address in front of many callers: a limit for each address would count the gateway.
+        "RATE_LIMIT_REQUESTS_PER_MINUTE": 0,
+        "MAX_BATCH_TOKENS": serving.max_batch_tokens,
+        "MAX_QUEUE_SIZE": serving.queue_size,
+        "RERANK_MAX_QUEUE": serving.rerank_slots,
+        "EMBEDDING_CACHE_SIZE": serving.cache_entries,
+        "REQUEST_TIMEOUT": serving.timeout,
+        "DRAIN_DELAY": context.platform.drain_delay_seconds,
+        "DRAIN_SECONDS": serving.drain,
+    }
+
+
+def _hub(spec: Spec) -> Told:
+    return {
+        "HF_HOME": CACHE_PATH,
+        "HF_ENDPOINT": spec.hub.endpoint,
+        "HF_HUB_OFFLINE": True if spec.hub.offline else None,
+    }
+
+
+def _network(spec: Spec) -> Told:
+    if spec.proxy is None:
+        return {}
+    exceptions = ",".join(spec.proxy.exceptions) or None
+    return {
+        "HTTP_PROXY": spec.proxy.http,
+        "HTTPS_PROXY": spec.proxy.https,
+        "NO_PROXY": exceptions,
+    }
+
+
+def _tracing(spec: Spec) -> Told:
+    if spec.tracing is None:
+        return {}
+    return {
+        "OTLP_ENDPOINT": spec.tracing.endpoint,
+        "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+        "OTEL_TRACES_SAMPLER_ARG": spec.tracing.ratio,
+    }
+
+
+def config_map(embedder: Embedder, made: Record) -> Manifest:
+    """The ConfigMap of a track: its settings, with the pinned commits, and its record.
+
+    The commits stand outside the hash in the pod template: a pod that starts later gets the
+    revision that the first one resolved, and none is restarted for it.
+    """
+    pinned = {REVISIONS[role]: commit for role, commit in made.revisions.items()}
+    return build(
+        "v1",
+        "ConfigMap",
+        embedder,
+        name=child_name(embedder.name, made.fingerprint),
+        labels=of_track(embedder.name, made.fingerprint),
+        annotations={RECORD: record.write(made)},
+        data={**made.settings, **pinned},
+    )

@@ -1,0 +1,98 @@
+"""The Services of an Embedder: one to call, one to scrape, one to look at each track by. Pure."""
+
+from smart_embedder_operator.labels import COMPONENT, common, selector, track_selector
+from smart_embedder_operator.observed import Manifest
+from smart_embedder_operator.resources.config import METRICS_PORT
+from smart_embedder_operator.resources.context import Context
+from smart_embedder_operator.resources.manifest import build, present
+from smart_embedder_operator.spec import Embedder
+from smart_embedder_operator.tracks import child_name
+
+METRICS = {COMPONENT: "metrics"}
+"""What tells the metrics Service from the others."""
+
+
+def endpoint(embedder: Embedder, cluster_domain: str) -> str:
+    """The address within the cluster."""
+    host = f"{embedder.name}.{embedder.namespace}.svc.{cluster_domain}"
+    return f"http://{host}:{embedder.spec.service.port}"
+
+
+def service(embedder: Embedder, context: Context) -> Manifest:
+    """The Service that callers use: it selects one track, never two."""
+    asked = embedder.spec.service
+    return build(
+        "v1",
+        "Service",
+        embedder,
+        name=embedder.name,
+        labels=asked.labels | common(embedder.name),
+        annotations=asked.annotations,
+        spec=present(
+            type=asked.type,
+            ipFamilyPolicy=asked.ip_family_policy,
+            selector=track_selector(embedder.name, context.plan.serving.fingerprint),
+            ports=[_http(embedder)],
+        ),
+    )
+
+
+def metrics_service(embedder: Embedder) -> Manifest:
+    """A headless Service with the metrics port, of pods that are still loading too."""
+    return build(
+        "v1",
+        "Service",
+        embedder,
+        name=f"{embedder.name}-metrics",
+        labels=common(embedder.name) | METRICS,
+        spec={
+            "type": "ClusterIP",
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": selector(embedder.name),
+            "ports": [
+                {
+                    "name": "metrics",
+                    "port": METRICS_PORT,
+                    "targetPort": "metrics",
+                    "protocol": "TCP",
+                }
+            ],
+        },
+    )
+
+
+def preview_services(embedder: Embedder, context: Context) -> list[Manifest]:
+    """While there is more than one track: each by itself."""
+    if len(context.plan.tracks) == 1:
+        return []
+    return [
+        build(
+            "v1",
+            "Service",
+            embedder,
+            name=preview_name(embedder.name, track.fingerprint),
+            labels=common(embedder.name) | {COMPONENT: "preview"},
+            spec={
+                "type": "ClusterIP",
+                "selector": track_selector(embedder.name, track.fingerprint),
+                "ports": [_http(embedder)],
+            },
+        )
+        for track in context.plan.tracks
+    ]
+
+
+def preview_name(name: str, fingerprint: str) -> str:
+    """How the Service of one track is called."""
+    return f"{child_name(name, fingerprint)}-preview"
+
+
+def _http(embedder: Embedder) -> Manifest:
+    return {
+        "name": "http",
+        "port": embedder.spec.service.port,
+        "targetPort": "http",
+        "protocol": "TCP",
+        "appProtocol": "http",
+    }

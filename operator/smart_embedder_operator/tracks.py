@@ -1,0 +1,170 @@
+"""Which tracks an Embedder has, which one serves, and what the next step is. Pure.
+
+A track is everything that yields one meaning of vectors. Live objects are the only memory: the
+Service's selector says who serves, the records on the ConfigMaps say what each track was made
+from. At no time does one Service select two tracks.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from smart_embedder_operator import record as records_
+from smart_embedder_operator.labels import TRACK
+from smart_embedder_operator.observed import Manifest, Observed
+from smart_embedder_operator.profiles import Profile, dtype_of
+from smart_embedder_operator.record import Meaning, Record, Weights
+from smart_embedder_operator.spec import Embedder
+
+Role = Literal["Serving", "Next", "Standby"]
+Waiting = Literal["ForReady", "ForPromotion"]
+
+
+class Track(Struct, frozen=True, kw_only=True):
+    """One meaning of vectors and the part it plays."""
+
+    fingerprint: str
+    meaning: Meaning
+    role: Role
+    record: Record | None = None
+    """How it was made; None while it is new."""
+
+
+class TrackPlan(Struct, frozen=True, kw_only=True):
+    """All tracks that shall exist after this step; any other is taken away."""
+
+    serving: Track
+    target: str
+    """The fingerprint that the spec asks for now."""
+    others: tuple[Track, ...] = ()
+    flipped_from: str | None = None
+    """The track that served until this very step."""
+    waiting: Waiting | None = None
+    """Why the next track does not serve yet."""
+
+    @property
+    def tracks(self) -> tuple[Track, ...]:
+        """Every track, the serving one first."""
+        return (self.serving, *self.others)
+
+    @property
+    def next(self) -> Track | None:
+        """The track that is being made ready, if vectors migrate."""
+        return next((track for track in self.others if track.role == "Next"), None)
+
+
+def plan(embedder: Embedder, profile: Profile, observed: Observed) -> TrackPlan:
+    """Decide the tracks: what serves, what is prepared, what is kept, and so what goes."""
+    known = {record.fingerprint: record for _, record in records_.records(observed)}
+    asked = records_.meaning(embedder.spec.models, dtype_of(profile))
+    target = _same(asked, known) or records_.fingerprint(asked)
+    current = selected(embedder.name, observed)
+    current = current if current in known else target
+    wanted = _wanted(embedder, current, target, known)
+    serving = wanted if _may_flip(embedder, wanted, current, observed) else current
+    return TrackPlan(
+        serving=_track(serving, "Serving", asked, known),
+        target=target,
+        others=tuple(
+            _track(fingerprint, role, asked, known)
+            for fingerprint, role in _beside(embedder, serving, wanted, target, known)
+        ),
+        flipped_from=current if serving != current else None,
+        waiting=_waiting(serving, wanted, target),
+    )
+
+
+def _same(asked: Meaning, known: dict[str, Record]) -> str | None:
+    """The track that already yields what is asked for; a branch and its commit are the same."""
+    return next((name for name, record in known.items() if _means(record, asked)), None)
+
+
+def _means(record: Record, asked: Meaning) -> bool:
+    if record.meaning.weights.keys() != asked.weights.keys():
+        return False
+    made = replace(
+        record.meaning,
+        weights={
+            role: _resolved(weights, asked.weights[role], record.revisions.get(role))
+            for role, weights in record.meaning.weights.items()
+        },
+    )
+    return made == asked
+
+
+def _resolved(made: Weights, asked: Weights, commit: str | None) -> Weights:
+    """The weights with the asked revision, where that is the commit or the beginning of it."""
+    revision = asked.revision
+    if revision and commit and len(revision) >= 7 and commit.startswith(revision):
+        return replace(made, revision=revision)
+    return made
+
+
+def selected(name: str, observed: Observed) -> str | None:
+    """The track that the Service selects now."""
+    service = observed.named("Service", name)
+    if service is None:
+        return None
+    track: str | None = (service["spec"].get("selector") or {}).get(TRACK)
+    return track
+
+
+def _wanted(embedder: Embedder, current: str, target: str, known: dict[str, Record]) -> str:
+    """Who shall serve once ready. Manual: whoever `promote` names, else who serves now."""
+    rollout = embedder.spec.rollout
+    if rollout.promotion == "Automatic":
+        return target
+    return rollout.promote if rollout.promote in {*known, target} else current
+
+
+def _may_flip(embedder: Embedder, wanted: str, current: str, observed: Observed) -> bool:
+    """Recreate accepts the gap; everything else waits until the new track can take over."""
+    if wanted == current or embedder.spec.rollout.strategy == "Recreate":
+        return True
+    return is_ready(deployment(embedder.name, wanted, observed))
+
+
+def deployment(name: str, track: str, observed: Observed) -> Manifest | None:
+    """The Deployment of a track."""
+    return observed.named("Deployment", child_name(name, track))
+
+
+def child_name(name: str, track: str) -> str:
+    """How the children of one track are called."""
+    return f"{name}-{track}"
+
+
+def is_ready(deployment: Manifest | None) -> bool:
+    """Whether every pod that the Deployment asks for is new and available."""
+    if deployment is None:
+        return False
+    status, wanted = deployment.get("status") or {}, deployment["spec"].get("replicas", 1)
+    seen = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
+    counts = (status.get("updatedReplicas", 0), status.get("availableReplicas", 0))
+    return bool(seen and wanted > 0 and min(counts) >= wanted)
+
+
+def _beside(
+    embedder: Embedder, serving: str, wanted: str, target: str, known: dict[str, Record]
+) -> list[tuple[str, Role]]:
+    """The tracks that live beside the serving one. Manual keeps one more, without pods."""
+    beside: list[tuple[str, Role]] = [
+        (name, "Next") for name in dict.fromkeys((wanted, target)) if name != serving
+    ]
+    if embedder.spec.rollout.promotion == "Manual":
+        kept = [name for name in known if name not in {serving, wanted, target}]
+        beside += [(name, "Standby") for name in kept[-1:]]
+    return beside
+
+
+def _track(name: str, role: Role, asked: Meaning, known: dict[str, Record]) -> Track:
+    record = known.get(name)
+    made = record.meaning if record is not None else asked
+    return Track(fingerprint=name, meaning=made, role=role, record=record)
+
+
+def _waiting(serving: str, wanted: str, target: str) -> Waiting | None:
+    if wanted != serving:
+        return "ForReady"
+    return "ForPromotion" if target != serving else None
