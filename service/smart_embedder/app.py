@@ -13,11 +13,12 @@ from litestar.types import Middleware
 
 from smart_embedder.api.answering import Answering, refusal
 from smart_embedder.api.dialect import Dialect
-from smart_embedder.api.dispatch import Path, paths
+from smart_embedder.api.dispatch import Path
 from smart_embedder.api.door import Door
 from smart_embedder.api.errors import NotFound, WrongMethod
 from smart_embedder.api.native import NATIVE
-from smart_embedder.api.routes import ENDPOINTS
+from smart_embedder.api.operations import Metrics, Operations
+from smart_embedder.api.routes import routes
 from smart_embedder.engine import Engine
 from smart_embedder.lifecycle import Lifecycle
 from smart_embedder.settings import Settings
@@ -28,6 +29,7 @@ def create_app(
     engine: Engine,
     lifecycle: Lifecycle,
     *,
+    metrics: Metrics | None = None,
     middleware: Sequence[Middleware] = (),
 ) -> Litestar:
     """Build the application.
@@ -36,27 +38,42 @@ def create_app(
         settings: What the process was told.
         engine: Started elsewhere; until it is ready, work gets 503.
         lifecycle: The state of the process.
+        metrics: Gives the content of /metrics and its media type; None leaves the path out.
         middleware: Goes around every request, for metrics, logs and traces; finds the `Call` in
             `scope["state"]["call"]` once the answer starts.
     """
     door = Door(settings, lifecycle)
     answering = Answering(settings=settings, engine=engine, lifecycle=lifecycle, door=door)
-    served = paths(ENDPOINTS)
+    operations = Operations(lifecycle, metrics)
+    served = routes(operations, with_metrics=metrics is not None, secured=door.tokens.required)
     return Litestar(
         route_handlers=[_handler(path, answering) for path in served],
         middleware=list(middleware),
         exception_handlers={HTTPException: _Unrouted(served)},
+        logging_config=None,
         openapi_config=None,  # ours is made from the same table as the routes
         request_max_body_size=None,  # read and refused by api.bodies, in the dialect's shape
     )
+
+
+def create_metrics_app(metrics: Metrics) -> Litestar:
+    """Build the application of the metrics port: /metrics and nothing else."""
+
+    @get("/metrics")
+    async def answer() -> Response[bytes]:
+        content, media_type = metrics()
+        return Response(content, media_type=media_type)
+
+    return Litestar(route_handlers=[answer], logging_config=None, openapi_config=None)
 
 
 def _handler(path: Path, answering: Answering) -> HTTPRouteHandler:
     async def answer(request: Request[Any, Any, Any]) -> Response[bytes]:
         return await answering.answer(path, request)
 
-    verb = {"GET": get, "POST": post}[path.method]
-    return verb(path.path, name=f"{path.method} {path.path}")(answer)
+    verb = get if path.method == "GET" else post
+    handler: HTTPRouteHandler = verb(path.path, name=f"{path.method} {path.path}")(answer)
+    return handler
 
 
 class _Unrouted:

@@ -27,8 +27,8 @@ _SERVICE_LINK = re.compile(
 _LINK_ADDRESS = re.compile(r"^(tcp|udp|sctp)://")
 
 
-class UnknownVariable(StartupFailed):
-    """A variable in our own prefix that no setting answers to."""
+class InvalidSettings(StartupFailed):
+    """A variable has a value that cannot be, or a name in our own prefix that no setting has."""
 
     reason = "InvalidSettings"
 
@@ -56,7 +56,7 @@ def refuse_unknown(environ: Mapping[str, str], names: Iterable[str]) -> None:
         and not is_service_link(name, value)
     )
     if unknown:
-        raise UnknownVariable(
+        raise InvalidSettings(
             f"no setting is called {', '.join(unknown)}; `smart-embedder config` lists them all"
         )
 

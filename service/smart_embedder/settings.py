@@ -6,18 +6,23 @@ and `docs/configuration.md` is this file as a table. It refuses to know what a v
 """
 
 import ipaddress
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue, SecretStr, field_validator
+from pydantic import Field, JsonValue, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from smart_embedder.environment import PrefixedVariables
+from smart_embedder.environment import InvalidSettings, PrefixedVariables, refuse_unknown
 from smart_embedder.options import DEFAULT_EMBEDDING_MODEL, DEFAULT_RERANKER_MODEL
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Words = Annotated[tuple[str, ...], NoDecode]
+Pairs = Annotated[dict[str, str], NoDecode]
 Networks = Annotated[tuple[Network, ...], NoDecode]
+
+NO_MODEL = "none"
+"""The value of a model variable that serves no model of that kind."""
 
 # Where a variable comes from, for the configuration table.
 EMBEDDER = "hybrid embedding server"
@@ -67,8 +72,8 @@ class Settings(BaseSettings):
     model_name: str | None = setting(
         None, "The reranker, when RERANKER_MODEL is not set", origin=RERANKER
     )
-    model_aliases: Words = setting(
-        (), "Short names for requests, as `short=full` pairs, comma-separated"
+    model_aliases: Pairs = setting(
+        {}, "Names that requests may use, as `alias=model` pairs, comma-separated"
     )
     revision: str | None = setting(
         None, "Branch, tag or commit of the embedding model", origin=EMBED_V1
@@ -81,15 +86,13 @@ class Settings(BaseSettings):
     pooling: Literal["cls", "mean", "last"] | None = setting(
         None, "How tokens become one dense vector; unset, the model's own", origin=EMBED_V1
     )
-    engine: Literal["packed", "flagembedding"] = setting(
+    inference_engine: Literal["packed", "flagembedding"] = setting(
         "packed", "packed (ours) or flagembedding (the reference, for comparison)"
     )
-    prompt: str | None = setting(
+    default_prompt: str | None = setting(
         None, "Put before every text of a request that names no prompt", origin=EMBED_V1
     )
-    prompts: Words = setting(
-        (), "Named prompts as `name=text` pairs, comma-separated", origin=EMBED_V1
-    )
+    prompts: dict[str, str] = setting({}, "Prompts by name, as a JSON object", origin=EMBED_V1)
 
     # Lengths, in tokens
     bge_embed_max_length: int | None = setting(
@@ -174,10 +177,7 @@ class Settings(BaseSettings):
         32, "Texts in one request (2 there)", origin=EMBED_V1, scope="/api/v1/embed, TEI"
     )
     max_concurrent_requests: int | None = setting(
-        None,
-        "Requests at a time; unset, only the queue counts",
-        origin=EMBED_V1,
-        scope="/api/v1/embed",
+        None, "Instead of MAX_QUEUE_SIZE, which it overrides", origin=EMBED_V1
     )
     max_batch_size: int = setting(
         2048, "Texts in one request (32 there)", origin=OPENAI, scope="OpenAI"
@@ -270,17 +270,37 @@ class Settings(BaseSettings):
         del dotenv_settings, file_secret_settings
         return init_settings, PrefixedVariables(settings_cls), env_settings
 
-    @field_validator(
-        "models", "model_aliases", "prompts", "multi_gpu_devices", "trusted_proxies", mode="before"
-    )
+    @field_validator("models", "multi_gpu_devices", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
+        return _words(value) if isinstance(value, str) else value
+
+    @field_validator("model_aliases", mode="before")
+    @classmethod
+    def _pair(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
-        return tuple(word.strip() for word in value.split(",") if word.strip())
+        pairs = [word.partition("=") for word in _words(value)]
+        if wrong := [alias for alias, equals, name in pairs if not (alias and equals and name)]:
+            raise ValueError(f"{wrong[0]!r} is not an `alias=model` pair")
+        return {alias.strip(): name.strip() for alias, _, name in pairs}
 
     @property
     def tokens(self) -> dict[str, str]:
         """The bearer tokens of the environment, by the name they have in logs."""
         named = {"api_token": self.api_token, "api_key": self.api_key}
         return {n: t.get_secret_value() for n, t in named.items() if t.get_secret_value()}
+
+
+def read_settings(**flags: Any) -> Settings:
+    """Read flags and environment once; `InvalidSettings` names every variable that is wrong."""
+    refuse_unknown(os.environ, Settings.model_fields)
+    try:
+        return Settings(**flags)
+    except ValidationError as error:
+        wrong = [f"{str(found['loc'][0]).upper()}: {found['msg']}" for found in error.errors()]
+        raise InvalidSettings("; ".join(wrong)) from None
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())

@@ -19,7 +19,7 @@ from litestar.types import Receive
 
 from smart_embedder.api.bodies import decode, read_body
 from smart_embedder.api.call import Call
-from smart_embedder.api.dialect import Dialect, Reply
+from smart_embedder.api.dialect import JSON, Dialect, Reply
 from smart_embedder.api.dispatch import Path
 from smart_embedder.api.door import Door, deadline_of, lane_of
 from smart_embedder.api.encoding import to_bytes
@@ -29,7 +29,6 @@ from smart_embedder.errors import Cancelled, DeadlineExceeded, EmbedderError, Un
 from smart_embedder.lifecycle import Lifecycle
 from smart_embedder.settings import Settings
 
-JSON = "application/json"
 _REQUEST_ID = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 
 log = structlog.get_logger(__name__)
@@ -49,6 +48,8 @@ class Answering:
         call = Call(
             engine=self.engine,
             settings=self.settings,
+            public=path.public,
+            accept=request.headers.get("accept", ""),
             params=request.path_params,
             headers={"x-request-id": _request_id(request)},
             deadline=time.monotonic() + self.settings.request_timeout,
@@ -67,7 +68,9 @@ class Answering:
     ) -> Response[bytes]:
         dialects: Sequence[Dialect] = path.dialects
         try:
-            call.client = self.door.admit(request)
+            if not path.public:
+                call.client = self.door.admit(request)
+                call.token_name = call.client if self.door.tokens.required else None
             call.deadline = deadline_of(request, self.settings.request_timeout)
             call.lane = lane_of(request)
             async with _until(call.deadline):
@@ -76,6 +79,7 @@ class Answering:
                     raw = await read_body(request, self.settings.max_body_bytes)
                 endpoint = path.choose(raw)
                 dialects = (endpoint.dialect,)
+                call.dialect = endpoint.dialect.name
                 body = decode(raw, endpoint.body) if endpoint.body else None
                 async with _while_connected(request.receive):
                     answer = await endpoint.handle(body, call)
@@ -105,7 +109,7 @@ def _respond(answer: object, call: Call) -> Response[bytes]:
     reply = answer if isinstance(answer, Reply) else Reply(content=answer)
     headers = {**call.headers, **reply.headers}
     content = to_bytes(reply.content)
-    return Response(content, status_code=reply.status, media_type=JSON, headers=headers)
+    return Response(content, status_code=reply.status, media_type=reply.media_type, headers=headers)
 
 
 @asynccontextmanager

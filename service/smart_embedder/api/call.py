@@ -5,17 +5,31 @@ engine, the answer's fingerprint and timings go to the headers, and an error nam
 dialect's client wrote it.
 """
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from smart_embedder.engine import Engine
-from smart_embedder.errors import EmbedderError
+from smart_embedder.errors import EmbedderError, ModelNotFound
 from smart_embedder.models.model import Card, Output, Text
 from smart_embedder.results import Embeddings, Ranking, Timings
-from smart_embedder.scheduling.observer import Lane
+from smart_embedder.scheduling.observer import Kind, Lane
 from smart_embedder.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What the engine did for a request, for those who count, log and trace."""
+
+    kind: Kind
+    models: tuple[str, ...]
+    texts: int
+    tokens: int
+    timings: Timings
+    finished: int = field(default_factory=time.time_ns)
+    """When the vectors were there, in nanoseconds since the epoch."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,6 +49,29 @@ class Call:
     """Of the answer, whatever becomes of the request."""
     error: str | None = None
     """The code of the error it ended with."""
+    dialect: str = ""
+    """Whose body it is, once that is known."""
+    public: bool = False
+    """A probe, a scrape or a page: answered to anybody, and no work."""
+    token_name: str | None = None
+    """The name of the API token that was shown."""
+    work: Work | None = None
+    accept: str = ""
+    """The media types that the client reads."""
+
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def elapsed_ms(self) -> float:
+        """Milliseconds since the request came in."""
+        return round((time.monotonic() - self.started) * 1000, 3)
+
+    def name_of(self, output: Output) -> str | None:
+        """Name the model that gives this output, None when none does."""
+        try:
+            return self.engine.lookup(None, output).name
+        except ModelNotFound:
+            return None
 
     async def embed(self, texts: Sequence[Text], *, field: str, **options: Any) -> Embeddings:
         """Embed for this caller; `options` are those of `Engine.embed`.
@@ -48,7 +85,8 @@ class Call:
             found = await self.engine.embed(
                 texts, lane=self.lane, client=self.client, deadline=self.deadline, **options
             )
-        self._tell(found.timings, found.tokens, sum(map(len, texts)))
+        models = tuple(dict.fromkeys(card.name for card in found.cards.values()))
+        self._tell(Kind.EMBED, models, found.timings, found.tokens, sum(map(len, texts)))
         self.headers["x-vector-fingerprint"] = fingerprint(found.cards)
         return found
 
@@ -65,12 +103,23 @@ class Call:
                 deadline=self.deadline,
                 **options,
             )
-        self._tell(found.timings, found.tokens, len(query) + sum(map(len, passages)))
+        characters = len(query) + sum(map(len, passages))
+        self._tell(Kind.RERANK, (found.card.name,), found.timings, found.tokens, characters)
         self.headers["x-vector-fingerprint"] = found.card.fingerprint
         return found
 
-    def _tell(self, timings: Timings, tokens: Sequence[int], characters: int) -> None:
-        """Put the stages' times (whole milliseconds, as TEI's clients read them) in headers."""
+    def _tell(
+        self,
+        kind: Kind,
+        models: tuple[str, ...],
+        timings: Timings,
+        tokens: Sequence[int],
+        characters: int,
+    ) -> None:
+        """Keep what was done; headers get the stages' times in whole ms, as TEI's clients read."""
+        self.work = Work(
+            kind=kind, models=models, texts=len(tokens), tokens=sum(tokens), timings=timings
+        )
         device = self.engine.health.devices
         self.headers |= {
             "x-compute-type": "gpu" if any(name.startswith("cuda") for name in device) else "cpu",
@@ -103,7 +152,7 @@ def _named(field: str) -> Iterator[None]:
     try:
         yield
     except EmbedderError as error:
-        if error.field in ("texts", "passages") or (
+        if error.field in ("input", "texts", "passages") or (
             error.field is None and error.index is not None
         ):
             error.field = field

@@ -140,8 +140,7 @@ async def _embed(
 
 def _prompt(settings: Settings, input_type: str | None) -> str | None:
     """A prompt may be set for an input type; most models need none."""
-    named = any(pair.startswith(f"{input_type}=") for pair in settings.prompts)
-    return prompt_of(settings, input_type if named else None)
+    return prompt_of(settings, input_type if input_type in settings.prompts else None)
 
 
 def _response(

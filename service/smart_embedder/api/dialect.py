@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, runtime_checkable
 
-import msgspec
-
 from smart_embedder.api.call import Call
 from smart_embedder.errors import EmbedderError
+
+JSON = "application/json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +24,16 @@ class Problem:
     field: str | None = None
     limit: float | str | None = None
     value: object = None
+
+    @property
+    def sentence(self) -> str:
+        """The message with its facts, for error bodies that have no other place for them."""
+        text = self.message
+        if self.field and self.field not in text:
+            text = f"{self.field}: {text}"
+        if self.limit is not None and str(self.limit) not in text:
+            text = f"{text} (limit {self.limit})"
+        return text
 
 
 @runtime_checkable
@@ -61,6 +71,9 @@ class Endpoint:
     keys: frozenset[str] = frozenset()
     """The fields that mark a body as this endpoint's, where several share a path."""
     summary: str = ""
+    public: bool = False
+    """Needs no token, costs no share and is answered in every state of the process."""
+    media_type: str = JSON
 
     @property
     def method(self) -> str:
@@ -72,6 +85,8 @@ class Endpoint:
 class Reply:
     """An answer that is more than its JSON."""
 
-    content: msgspec.Raw | bytes | object
+    content: object
+    """A struct, or the bytes themselves."""
     status: int = 200
+    media_type: str = JSON
     headers: Mapping[str, str] = field(default_factory=dict)

@@ -23,6 +23,11 @@ class Path:
     endpoints: tuple[Endpoint, ...]
 
     @property
+    def public(self) -> bool:
+        """Whether it is answered to anybody in every state."""
+        return all(endpoint.public for endpoint in self.endpoints)
+
+    @property
     def dialects(self) -> tuple[Dialect, ...]:
         """Whose clients call this path, each once."""
         return tuple({e.dialect.name: e.dialect for e in self.endpoints}.values())

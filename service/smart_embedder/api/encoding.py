@@ -12,28 +12,29 @@ import orjson
 
 from smart_embedder.models.model import Floats
 
-Vector = Annotated[
-    msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "array", "items": {"type": "number"}})
-]
+_NUMBERS: dict[str, Any] = {"type": "array", "items": {"type": "number"}}
+_STRING: dict[str, Any] = {"type": "string"}
+
+Vector = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema=_NUMBERS)]
 """A row of numbers in JSON."""
 Matrix = Annotated[
-    msgspec.Raw,
-    msgspec.Meta(
-        extra_json_schema={
-            "type": "array",
-            "items": {"type": "array", "items": {"type": "number"}},
-        }
-    ),
+    msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "array", "items": _NUMBERS})
 ]
 """Rows of numbers in JSON."""
-VectorOrBase64 = Annotated[
-    msgspec.Raw | str,
-    msgspec.Meta(
-        extra_json_schema={
-            "anyOf": [{"type": "array", "items": {"type": "number"}}, {"type": "string"}]
-        }
-    ),
+SparseWeights = Annotated[
+    msgspec.Raw,
+    msgspec.Meta(extra_json_schema={"type": "object", "additionalProperties": {"type": "number"}}),
 ]
+"""Token ids with their weights in JSON."""
+VectorOrBase64 = Annotated[
+    msgspec.Raw | str, msgspec.Meta(extra_json_schema={"anyOf": [_NUMBERS, _STRING]})
+]
+"""A row of numbers, in JSON or packed."""
+MatrixOrBase64 = Annotated[
+    msgspec.Raw | list[str],
+    msgspec.Meta(extra_json_schema={"type": "array", "items": {"anyOf": [_NUMBERS, _STRING]}}),
+]
+"""Rows of numbers, each in JSON or packed."""
 
 _encoder = msgspec.json.Encoder()
 

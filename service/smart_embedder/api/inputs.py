@@ -61,8 +61,8 @@ def check_count(things: Sequence[object], limit: int, field: str) -> None:
 def prompt_of(settings: Settings, name: str | None) -> str | None:
     """Look a named prompt up; without a name it is the one that is set for every text."""
     if name is None:
-        return settings.prompt
-    known = dict(pair.split("=", 1) for pair in settings.prompts)
+        return settings.default_prompt
+    known = settings.prompts
     if name not in known:
         raise InvalidInput(
             f"there is no prompt {name!r} (PROMPTS)",

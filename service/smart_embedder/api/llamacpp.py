@@ -120,7 +120,7 @@ class LlamaPiece(msgspec.Struct):
 class LlamaTokens(msgspec.Struct):
     """The tokens of a text."""
 
-    tokens: list[int] | list[LlamaPiece]
+    tokens: list[int | LlamaPiece]
 
 
 class LlamaDetokenizeRequest(msgspec.Struct):

@@ -3,13 +3,15 @@
 `input` may be a text, texts, token ids or lists of token ids; vectors go as numbers or base64.
 """
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import msgspec
+from msgspec import Meta
 
 from smart_embedder.api.call import Call
 from smart_embedder.api.dialect import Dialect, Endpoint, Problem
 from smart_embedder.api.encoding import VectorOrBase64, base64_floats, numbers
+from smart_embedder.api.inputs import Inputs, check_count, texts_of
 from smart_embedder.errors import EmptyInput, InvalidInput
 from smart_embedder.models.model import Card, Output, Text
 from smart_embedder.settings import Settings
@@ -46,10 +48,10 @@ OPENAI = Dialect(name="OpenAI", error=OpenAIError)
 class EmbeddingsRequest(msgspec.Struct):
     """Texts to embed."""
 
-    input: str | list[str | int | list[int]]
+    input: Inputs
     model: str | None = None
     encoding_format: Literal["float", "base64"] = "float"
-    dimensions: int | None = None
+    dimensions: Annotated[int, Meta(ge=1)] | None = None
     user: str | None = None
 
 
@@ -96,13 +98,19 @@ class Models(msgspec.Struct, tag_field="object", tag="list"):
 
 async def embed(body: EmbeddingsRequest, call: Call) -> EmbeddingsResponse:
     """Answer POST /v1/embeddings."""
-    texts = _texts(body.input, call.settings)
-    found = await call.embed(texts, field="input", model=body.model, dimensions=body.dimensions)
-    assert found.dense is not None  # noqa: S101 - it was asked for
+    texts = texts_of(body.input, "input")
+    _check(texts, call.settings)
+    found = await call.embed(
+        texts,
+        field="input",
+        model=body.model,
+        dimensions=body.dimensions,
+        prompt=call.settings.default_prompt,
+    )
     shape = base64_floats if body.encoding_format == "base64" else numbers
     tokens = sum(found.tokens)
     return EmbeddingsResponse(
-        data=[Embedding(index, shape(row)) for index, row in enumerate(found.dense)],
+        data=[Embedding(index, shape(row)) for index, row in enumerate(found.dense_rows)],
         model=found.cards[Output.DENSE].name,
         usage=Usage(tokens, tokens),
     )
@@ -130,38 +138,12 @@ def _model(card: Card) -> Model:
     )
 
 
-def _texts(given: str | list[str | int | list[int]], settings: Settings) -> list[Text]:
-    """Tell one text from many, and one list of token ids from many texts."""
-    if not given:
-        raise EmptyInput("input is empty", field="input")
-    if isinstance(given, str):
-        texts: list[Text] = [given]
-    elif all(isinstance(part, int) for part in given):
-        texts = [[part for part in given if isinstance(part, int)]]
-    else:
-        texts = [_text(part, index) for index, part in enumerate(given)]
-    _check_size(texts, settings)
-    return texts
-
-
-def _text(part: str | int | list[int], index: int) -> Text:
-    if isinstance(part, int):
-        raise InvalidInput("input mixes token ids and texts", field="input", index=index)
-    if not part:
-        raise EmptyInput("a text is empty", field="input", index=index)
-    return part
-
-
-def _check_size(texts: list[Text], settings: Settings) -> None:
-    if len(texts) > settings.max_batch_size:
-        raise InvalidInput(
-            f"input has {len(texts)} texts, {settings.max_batch_size} are taken (MAX_BATCH_SIZE)",
-            field="input",
-            limit=settings.max_batch_size,
-            value=len(texts),
-        )
+def _check(texts: list[Text], settings: Settings) -> None:
+    check_count(texts, settings.max_batch_size, "input")
     longest = settings.max_text_chars
     for index, text in enumerate(texts):
+        if not text:
+            raise EmptyInput("a text is empty", field="input", index=index)
         if longest and isinstance(text, str) and len(text) > longest:
             raise InvalidInput(
                 f"a text has {len(text)} characters, {longest} are taken (MAX_TEXT_CHARS)",

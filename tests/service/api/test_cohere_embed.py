@@ -74,7 +74,7 @@ async def test_the_side_that_is_lost_can_be_chosen(client: httpx.AsyncClient) ->
 
 
 async def test_a_prompt_may_be_set_for_an_input_type(make_client: MakeClient) -> None:
-    async with make_client(prompts=("search_query=find:",)) as client:
+    async with make_client(prompts={"search_query": "find:"}) as client:
         query = await embed(client, input_type="search_query")
         document = await embed(client, input_type="search_document")
         spelled = await embed(client, texts=["find: a b", "find: c"])

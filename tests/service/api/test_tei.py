@@ -149,7 +149,7 @@ async def test_a_refusal_names_the_text_as_the_client_does(client: httpx.AsyncCl
 
 
 async def test_a_named_prompt_goes_before_the_text(make_client: MakeClient) -> None:
-    async with make_client(prompts=("query=a b",)) as client:
+    async with make_client(prompts={"query": "a b"}) as client:
         prompted = await client.post("/embed", json={"inputs": "c", "prompt_name": "query"})
         spelled = await client.post("/embed", json={"inputs": "a b c"})
     assert prompted.json() == spelled.json()

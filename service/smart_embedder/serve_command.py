@@ -1,0 +1,96 @@
+"""`smart-embedder serve`: from flags and environment to a running service.
+
+Run by hand without saying which models, it asks; run by anything else, it never does.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, TextIO
+
+from smart_embedder.environment import InvalidSettings
+from smart_embedder.settings import Settings, read_settings
+
+_MODELS = {
+    "dense": {"bge": "BAAI/bge-m3", "qwen": "Qwen/Qwen3-Embedding-0.6B"},
+    "reranker": {"bge": "BAAI/bge-reranker-v2-m3", "qwen": "Qwen/Qwen3-Reranker-0.6B"},
+}
+_VARIABLES = {"dense": "dense_embedding_model", "reranker": "reranker_model"}
+_QUESTIONS = {"dense": "Dense vectors from", "reranker": "Reranker"}
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare the command."""
+    parser = commands.add_parser("serve", help="start the service")
+    parser.add_argument("--host", help="address to listen on (HOST)")
+    parser.add_argument("--port", type=int, help="port to listen on (PORT)")
+    parser.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps (MODEL_DEVICE)")
+    parser.add_argument("--dense", choices=_MODELS["dense"], help="dense vectors from BGE or Qwen")
+    parser.add_argument("--reranker", choices=_MODELS["reranker"], help="rerank with BGE or Qwen")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace, err: TextIO = sys.stderr) -> int:
+    """Serve until a signal; the exit code says how it ended."""
+    try:
+        flags = _flags(args)
+        settings = read_settings(**flags)
+        if sys.stdin.isatty():
+            settings = read_settings(**flags, **asked(settings, input))
+    except InvalidSettings as error:
+        err.write(f"{error.message}\n")
+        return 2
+    # The allocator reads it when torch is imported, which happens after this line.
+    os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
+    err.write(greeting(settings))
+    return _serve(settings)
+
+
+def _serve(settings: Settings) -> int:
+    import uvloop  # noqa: PLC0415 - other commands run without the service's libraries
+
+    from smart_embedder.engine import Engine  # noqa: PLC0415 - as above
+    from smart_embedder.engine_options import engine_options  # noqa: PLC0415 - as above
+    from smart_embedder.lifecycle import Lifecycle  # noqa: PLC0415 - as above
+    from smart_embedder.server import Process  # noqa: PLC0415 - as above
+
+    lifecycle = Lifecycle()
+    engine = Engine(engine_options(settings), progress=lifecycle.report)
+    return int(uvloop.run(Process(settings, engine, lifecycle).run()))
+
+
+def _flags(args: argparse.Namespace) -> dict[str, Any]:
+    flags = {"host": args.host, "port": args.port, "model_device": args.device}
+    for kind, variable in _VARIABLES.items():
+        if chosen := getattr(args, kind):
+            flags[variable] = _MODELS[kind][chosen]
+    return {name: value for name, value in flags.items() if value is not None}
+
+
+def asked(settings: Settings, ask: Callable[[str], str]) -> dict[str, str]:
+    """Ask which models to serve, where nobody has said anything about any of them."""
+    said = {"embedding_model", "model_id", "models", "model_name", *_VARIABLES.values()}
+    if settings.model_fields_set & said:
+        return {}
+    return {variable: _choose(kind, ask) for kind, variable in _VARIABLES.items()}
+
+
+def _choose(kind: str, ask: Callable[[str], str]) -> str:
+    choices = _MODELS[kind]
+    while True:
+        answer = ask(f"{_QUESTIONS[kind]} [bge/qwen, Enter for bge]: ").strip().lower()
+        if answer in ("", *choices):
+            return choices[answer or "bge"]
+
+
+def greeting(settings: Settings) -> str:
+    """Say what to type next, when the models are the demo ones that answer at once."""
+    if not settings.embedding_model.startswith("demo/"):
+        return ""
+    return (
+        "Once it is ready, try:\n\n"
+        f"  curl http://{settings.host}:{settings.port}/embeddings/"
+        " -H 'Content-Type: application/json' \\\n"
+        """    -d '{"sentences": ["Hello world!"], "return_sparse": true}'\n\n"""
+    )

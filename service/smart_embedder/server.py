@@ -1,0 +1,243 @@
+"""The life of the process: listen, load, serve, drain, end.
+
+It owns the signals, the sockets and the exit code. uvicorn parses HTTP and moves bytes; its own
+signal handling is not used, because it closes the door at once and raises the signal again.
+"""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Coroutine, Iterator, Sequence
+from enum import IntEnum
+from typing import Any
+
+import msgspec
+import structlog
+import uvicorn
+from litestar.types import ASGIApp, Middleware
+
+from smart_embedder.api.operations import Metrics
+from smart_embedder.app import create_app, create_metrics_app
+from smart_embedder.connections import DatedProtocol, Retirement
+from smart_embedder.engine import Engine
+from smart_embedder.errors import StartupFailed
+from smart_embedder.lifecycle import Lifecycle
+from smart_embedder.results import State
+from smart_embedder.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+_LAST_WORDS_SECONDS = 2.0
+"""For answers that say 503 to leave, when time is already over."""
+
+
+class Exit(IntEnum):
+    """What the process tells whoever started it."""
+
+    DONE = 0
+    NOT_STARTED = 3
+    CUT_SHORT = 4
+    """Some admitted requests were answered 503, because the time to finish them was over."""
+
+
+class PortTaken(StartupFailed):
+    """The address cannot be listened on."""
+
+    reason = "PortTaken"
+
+
+class Signals:
+    """SIGTERM and SIGINT as events: the first asks to leave, the second to leave now."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.hurried = asyncio.Event()
+
+    @contextlib.contextmanager
+    def handled(self) -> Iterator[None]:
+        """Take the signals while inside."""
+        loop = asyncio.get_running_loop()
+        taken = (signal.SIGTERM, signal.SIGINT)
+        for number in taken:
+            loop.add_signal_handler(number, self._receive)
+        try:
+            yield
+        finally:
+            for number in taken:
+                loop.remove_signal_handler(number)
+
+    def _receive(self) -> None:
+        (self.hurried if self.asked.is_set() else self.asked).set()
+
+
+class Process:
+    """One service from its first socket to its exit code."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        lifecycle: Lifecycle,
+        *,
+        metrics: Metrics | None = None,
+        middleware: Sequence[Middleware] = (),
+    ) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._lifecycle = lifecycle
+        self._metrics = metrics
+        self._middleware = middleware
+        self._signals = Signals()
+
+    async def run(self) -> Exit:
+        """Serve until a signal or a failed start."""
+        try:
+            listeners = self._listeners()
+        except StartupFailed as error:
+            report_failure(self._settings, error)
+            return Exit.NOT_STARTED
+        with self._signals.handled():
+            async with asyncio.TaskGroup() as group:
+                servers = [_Server(config) for config in self._configs()]
+                for server, listener in zip(servers, listeners, strict=True):
+                    group.create_task(server.serve(sockets=[listener]))
+                try:
+                    return await self._live()
+                finally:
+                    for server in servers:
+                        server.should_exit = True
+
+    async def _live(self) -> Exit:
+        starting = asyncio.create_task(self._start())
+        await _until_either(starting, self._signals.asked)
+        if not starting.done():
+            starting.cancel()
+            return await self._leave()
+        if not starting.result():
+            return Exit.NOT_STARTED
+        await self._signals.asked.wait()
+        return await self._leave()
+
+    async def _start(self) -> bool:
+        try:
+            await self._engine.start()
+        except StartupFailed as error:
+            self._lifecycle.fail(error.message)
+            report_failure(self._settings, error)
+            return False
+        self._lifecycle.become(State.READY)
+        log.info("ready", models=[card.name for card in self._engine.models])
+        return True
+
+    async def _leave(self) -> Exit:
+        """Drain: say so, serve the delay, finish what is admitted, fail what is left."""
+        lifecycle, settings = self._lifecycle, self._settings
+        lifecycle.become(State.DRAINING)
+        log.info("draining", delay=settings.drain_delay, budget=settings.drain_seconds)
+        await self._unless_hurried(asyncio.sleep(settings.drain_delay), settings.drain_delay + 1)
+        lifecycle.closing = True
+        finished = await self._unless_hurried(lifecycle.idle(), settings.drain_seconds)
+        await self._engine.stop(drain_seconds=0)
+        if not finished:
+            log.warning("drain_cut_short", unanswered=lifecycle.working)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(lifecycle.idle(), _LAST_WORDS_SECONDS)
+            lifecycle.abandon()
+        lifecycle.become(State.STOPPED)
+        log.info("stopped")
+        return Exit.DONE if finished else Exit.CUT_SHORT
+
+    async def _unless_hurried(self, wait: Coroutine[Any, Any, None], seconds: float) -> bool:
+        """Wait; True when it came to its end before the time was over or a second signal came."""
+        task = asyncio.create_task(wait)
+        await _until_either(task, self._signals.hurried, seconds)
+        if task.done():
+            return True
+        task.cancel()
+        return False
+
+    def _configs(self) -> list[uvicorn.Config]:
+        app = create_app(
+            self._settings,
+            self._engine,
+            self._lifecycle,
+            metrics=self._metrics,
+            middleware=self._middleware,
+        )
+        retiring = Retirement(app, self._lifecycle, self._settings.connection_max_age)
+        configs = [_config(retiring, self._settings)]
+        if self._has_metrics_port and self._metrics:
+            configs.append(_config(create_metrics_app(self._metrics), self._settings))
+        return configs
+
+    def _listeners(self) -> list[socket.socket]:
+        listeners = [listen(self._settings.host, self._settings.port)]
+        if self._has_metrics_port:
+            listeners.append(listen(self._settings.host, self._settings.metrics_port))
+        return listeners
+
+    @property
+    def _has_metrics_port(self) -> bool:
+        return bool(self._metrics and self._settings.metrics_port)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handling."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to `Signals`."""
+        yield
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Open a listening socket; the kernel queues connections from now on."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise PortTaken(f"cannot listen on {host}:{port}: {error.strerror}") from error
+    return listener
+
+
+def report_failure(settings: Settings, error: StartupFailed) -> None:
+    """Tell the log, and the file where Kubernetes looks for a container's last words."""
+    log.error("start_failed", reason=error.reason, message=error.message)
+    path = settings.termination_log
+    # The kubelet mounts the file; elsewhere it is written only when somebody asked for it.
+    if path.exists() or "termination_log" in settings.model_fields_set:
+        words = {"reason": error.reason, "message": error.message}
+        with contextlib.suppress(OSError):
+            path.write_bytes(msgspec.json.encode(words))
+
+
+async def _until_either(
+    task: "asyncio.Task[Any]", event: asyncio.Event, seconds: float | None = None
+) -> None:
+    """Wait for the task or the event, whichever comes first."""
+    waiting = asyncio.create_task(event.wait())
+    try:
+        await asyncio.wait({task, waiting}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+
+
+def _config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=DatedProtocol,
+        loop="none",  # the loop is running already
+        ws="none",
+        lifespan="off",  # the engine starts after the socket listens, not before
+        interface="asgi3",
+        backlog=settings.uvicorn_backlog,
+        timeout_keep_alive=settings.uvicorn_timeout_keep_alive,
+        server_header=False,
+        access_log=False,
+        log_config=None,
+        proxy_headers=False,  # security.proxies reads them
+    )
