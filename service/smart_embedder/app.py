@@ -9,7 +9,6 @@ from typing import Any
 from litestar import Litestar, Request, Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException
 from litestar.handlers import HTTPRouteHandler, get, post
-from litestar.types import Middleware
 
 from smart_embedder.api.answering import Answering, refusal
 from smart_embedder.api.dialect import Dialect
@@ -17,7 +16,7 @@ from smart_embedder.api.dispatch import Path
 from smart_embedder.api.door import Door
 from smart_embedder.api.errors import NotFound, WrongMethod
 from smart_embedder.api.native import NATIVE
-from smart_embedder.api.operations import Metrics, Operations
+from smart_embedder.api.operations import Meters, Operations, Unmetered
 from smart_embedder.api.routes import routes
 from smart_embedder.engine import Engine
 from smart_embedder.lifecycle import Lifecycle
@@ -29,8 +28,7 @@ def create_app(
     engine: Engine,
     lifecycle: Lifecycle,
     *,
-    metrics: Metrics | None = None,
-    middleware: Sequence[Middleware] = (),
+    meters: Meters | None = None,
 ) -> Litestar:
     """Build the application.
 
@@ -38,17 +36,15 @@ def create_app(
         settings: What the process was told.
         engine: Started elsewhere; until it is ready, work gets 503.
         lifecycle: The state of the process.
-        metrics: Gives the content of /metrics and its media type; None leaves the path out.
-        middleware: Goes around every request, for metrics, logs and traces; finds the `Call` in
-            `scope["state"]["call"]` once the answer starts.
+        meters: What /metrics and /stats tell of the process. Whoever watches the requests goes
+            around the application and finds the `Call` in `scope["state"]["call"]`.
     """
     door = Door(settings, lifecycle)
     answering = Answering(settings=settings, engine=engine, lifecycle=lifecycle, door=door)
-    operations = Operations(lifecycle, metrics)
-    served = routes(operations, with_metrics=metrics is not None, secured=door.tokens.required)
+    operations = Operations(lifecycle, meters or Unmetered())
+    served = routes(operations, with_metrics=settings.enable_metrics, secured=door.tokens.required)
     return Litestar(
         route_handlers=[_handler(path, answering) for path in served],
-        middleware=list(middleware),
         exception_handlers={HTTPException: _Unrouted(served)},
         logging_config=None,
         openapi_config=None,  # ours is made from the same table as the routes
@@ -56,12 +52,12 @@ def create_app(
     )
 
 
-def create_metrics_app(metrics: Metrics) -> Litestar:
+def create_metrics_app(meters: Meters) -> Litestar:
     """Build the application of the metrics port: /metrics and nothing else."""
 
     @get("/metrics")
-    async def answer() -> Response[bytes]:
-        content, media_type = metrics()
+    async def answer(request: Request[Any, Any, Any]) -> Response[bytes]:
+        content, media_type = meters.render(request.headers.get("accept", ""))
         return Response(content, media_type=media_type)
 
     return Litestar(route_handlers=[answer], logging_config=None, openapi_config=None)

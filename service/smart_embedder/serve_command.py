@@ -54,10 +54,20 @@ def _serve(settings: Settings) -> int:
     from smart_embedder.engine_options import engine_options  # noqa: PLC0415 - as above
     from smart_embedder.lifecycle import Lifecycle  # noqa: PLC0415 - as above
     from smart_embedder.server import Process  # noqa: PLC0415 - as above
+    from smart_embedder.telemetry.logs import set_up_logs  # noqa: PLC0415 - as above
+    from smart_embedder.telemetry.telemetry import Telemetry  # noqa: PLC0415 - as above
 
+    set_up_logs(settings)
     lifecycle = Lifecycle()
-    engine = Engine(engine_options(settings), progress=lifecycle.report)
-    return int(uvloop.run(Process(settings, engine, lifecycle).run()))
+    telemetry = Telemetry(settings, lifecycle)
+    engine = Engine(
+        engine_options(settings), observer=telemetry.observer, progress=lifecycle.report
+    )
+    telemetry.follow(engine)
+    try:
+        return int(uvloop.run(Process(settings, engine, lifecycle, telemetry).run()))
+    finally:
+        telemetry.close()
 
 
 def _flags(args: argparse.Namespace) -> dict[str, Any]:

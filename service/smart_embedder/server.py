@@ -8,16 +8,15 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator
 from enum import IntEnum
 from typing import Any
 
 import msgspec
 import structlog
 import uvicorn
-from litestar.types import ASGIApp, Middleware
+from litestar.types import ASGIApp
 
-from smart_embedder.api.operations import Metrics
 from smart_embedder.app import create_app, create_metrics_app
 from smart_embedder.connections import DatedProtocol, Retirement
 from smart_embedder.engine import Engine
@@ -25,6 +24,7 @@ from smart_embedder.errors import StartupFailed
 from smart_embedder.lifecycle import Lifecycle
 from smart_embedder.results import State
 from smart_embedder.settings import Settings
+from smart_embedder.telemetry.telemetry import Telemetry
 
 log = structlog.get_logger(__name__)
 
@@ -79,15 +79,12 @@ class Process:
         settings: Settings,
         engine: Engine,
         lifecycle: Lifecycle,
-        *,
-        metrics: Metrics | None = None,
-        middleware: Sequence[Middleware] = (),
+        telemetry: Telemetry,
     ) -> None:
         self._settings = settings
         self._engine = engine
         self._lifecycle = lifecycle
-        self._metrics = metrics
-        self._middleware = middleware
+        self._telemetry = telemetry
         self._signals = Signals()
 
     async def run(self) -> Exit:
@@ -158,17 +155,13 @@ class Process:
         return False
 
     def _configs(self) -> list[uvicorn.Config]:
-        app = create_app(
-            self._settings,
-            self._engine,
-            self._lifecycle,
-            metrics=self._metrics,
-            middleware=self._middleware,
-        )
-        retiring = Retirement(app, self._lifecycle, self._settings.connection_max_age)
+        telemetry = self._telemetry
+        app = create_app(self._settings, self._engine, self._lifecycle, meters=telemetry)
+        watched = telemetry.around(app)
+        retiring = Retirement(watched, self._lifecycle, self._settings.connection_max_age)
         configs = [_config(retiring, self._settings)]
-        if self._has_metrics_port and self._metrics:
-            configs.append(_config(create_metrics_app(self._metrics), self._settings))
+        if self._has_metrics_port:
+            configs.append(_config(create_metrics_app(telemetry), self._settings))
         return configs
 
     def _listeners(self) -> list[socket.socket]:
@@ -179,7 +172,7 @@ class Process:
 
     @property
     def _has_metrics_port(self) -> bool:
-        return bool(self._metrics and self._settings.metrics_port)
+        return self._settings.enable_metrics and self._settings.metrics_port != 0
 
 
 class _Server(uvicorn.Server):

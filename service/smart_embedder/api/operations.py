@@ -37,6 +37,19 @@ class Meters(Protocol):
         ...
 
 
+class Unmetered:
+    """The meters of an application that nobody measures."""
+
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """See `Meters`."""
+        del accept
+        return b"", "text/plain"
+
+    def latency(self) -> Percentiles:
+        """See `Meters`."""
+        return Percentiles(0, 0.0, 0.0, 0.0)
+
+
 class Health(msgspec.Struct):
     """What is served, on what, and whether it is."""
 

@@ -84,7 +84,7 @@ class Observer(Protocol):
     def deduplicated(self, texts: int) -> None:
         """Texts wait for an equal one that is already on its way."""
 
-    def cache_looked_up(self, hits: int, misses: int) -> None:
+    def cache_looked_up(self, model: str, hits: int, misses: int) -> None:
         """The cache was asked for texts."""
 
     def out_of_memory(self, device: str) -> None:
@@ -122,7 +122,7 @@ class Silent:
     def deduplicated(self, texts: int) -> None:
         """See `Observer`."""
 
-    def cache_looked_up(self, hits: int, misses: int) -> None:
+    def cache_looked_up(self, model: str, hits: int, misses: int) -> None:
         """See `Observer`."""
 
     def out_of_memory(self, device: str) -> None:

@@ -194,7 +194,7 @@ class Scheduler:
                 job.fill(slot, known)
             else:
                 unknown.append(slot)
-        self.tally.cache_looked_up(len(job.ids) - len(unknown), len(unknown))
+        self.tally.cache_looked_up(job.model, len(job.ids) - len(unknown), len(unknown))
         return unknown
 
     def _deliver(self, batch: Batch, answers: Sequence[Answer], seconds: float) -> None:

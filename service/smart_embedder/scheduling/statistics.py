@@ -96,11 +96,11 @@ class Tally:
         self.counts.deduplicated_texts += texts
         self._onward.deduplicated(texts)
 
-    def cache_looked_up(self, hits: int, misses: int) -> None:
+    def cache_looked_up(self, model: str, hits: int, misses: int) -> None:
         """See `Observer`."""
         self.counts.cache_hits += hits
         self.counts.cache_misses += misses
-        self._onward.cache_looked_up(hits, misses)
+        self._onward.cache_looked_up(model, hits, misses)
 
     def out_of_memory(self, device: str) -> None:
         """See `Observer`."""

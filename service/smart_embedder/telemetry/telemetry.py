@@ -1,0 +1,97 @@
+"""Where watching is put together: what the engine reports to, and what goes around the app."""
+
+from litestar.types import ASGIApp
+
+from smart_embedder.api.operations import VERSION, Percentiles
+from smart_embedder.engine import Engine
+from smart_embedder.lifecycle import Lifecycle
+from smart_embedder.models.model import Output
+from smart_embedder.results import State
+from smart_embedder.runtime.memory import DeviceMemory, device_memory
+from smart_embedder.scheduling.observer import Observer
+from smart_embedder.scheduling.statistics import QueueSnapshot
+from smart_embedder.settings import Settings
+from smart_embedder.telemetry.metrics import Metrics
+from smart_embedder.telemetry.recent import Recent
+from smart_embedder.telemetry.requests import Watched
+from smart_embedder.telemetry.tracing import Tracing, set_up_tracing
+from smart_embedder.telemetry.watch import Watch
+
+
+class Telemetry:
+    """The metrics, traces and percentiles of one process."""
+
+    def __init__(
+        self, settings: Settings, lifecycle: Lifecycle, tracing: Tracing | None = None
+    ) -> None:
+        self._settings = settings
+        self._lifecycle = lifecycle
+        self._engine: Engine | None = None
+        self.metrics = Metrics(self._queue, self._memory)
+        self.tracing = tracing or set_up_tracing(settings)
+        self._recent = Recent()
+
+    @property
+    def observer(self) -> Observer:
+        """What the engine reports to."""
+        return Watch(self.metrics, self.tracing)
+
+    def follow(self, engine: Engine) -> None:
+        """Read the live gauges from this engine from now on."""
+        self._engine = engine
+
+    def around(self, app: ASGIApp) -> ASGIApp:
+        """Watch every request of an application."""
+        return Watched(app, self.metrics, self.tracing, self._recent)
+
+    def render(self, accept: str = "") -> tuple[bytes, str]:
+        """Give the content of /metrics."""
+        for state in State:
+            self.metrics.state.labels(state).set(state is self._lifecycle.state)
+        if self._engine:
+            self.metrics.alive.set(self._engine.health.alive)
+        self.metrics.info.info(self._info())
+        return self.metrics.render(accept)
+
+    def latency(self) -> Percentiles:
+        """Give the percentiles of the last minutes, for /stats."""
+        return self._recent.percentiles()
+
+    def close(self) -> None:
+        """Send what is left."""
+        self.tracing.close()
+
+    def _queue(self) -> QueueSnapshot:
+        return self._engine.queue() if self._engine else QueueSnapshot()
+
+    def _memory(self) -> DeviceMemory:
+        return device_memory() if self._on_gpu else DeviceMemory()
+
+    @property
+    def _devices(self) -> tuple[str, ...]:
+        return self._engine.health.devices if self._engine else ()
+
+    @property
+    def _on_gpu(self) -> bool:
+        return any(device.startswith("cuda") for device in self._devices)
+
+    def _info(self) -> dict[str, str]:
+        settings = self._settings
+        bge_embed = settings.bge_embed_max_length or settings.max_input_length
+        return {
+            "model": self._model(Output.SPARSE) or settings.embedding_model,
+            "dense_embedding_model": self._model(Output.DENSE)
+            or settings.dense_embedding_model
+            or settings.embedding_model,
+            "bge_embed_max_length": str(bge_embed),
+            "qwen_embed_max_length": str(settings.qwen_embed_max_length),
+            "bge_rerank_max_length": str(settings.bge_rerank_max_length),
+            "qwen_rerank_max_length": str(settings.qwen_rerank_max_length),
+            "version": VERSION,
+            "gpu_available": str(self._on_gpu),
+            "device": ", ".join(self._devices) or settings.model_device,
+        }
+
+    def _model(self, output: Output) -> str | None:
+        cards = self._engine.models if self._engine else []
+        return next((card.name for card in cards if output in card.outputs), None)
