@@ -5,6 +5,7 @@ Only finding and reading credentials happens here; connections are made elsewher
 
 import base64
 import ssl
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,7 @@ class Credentials:
     """A projected token; the kubelet renews it, so it is read again before it is used."""
     certificate: str | None = None
     certificate_key: str | None = None
-    """PEM files of a client certificate."""
+    """PEM texts of a client certificate."""
 
     def bearer(self) -> str | None:
         """The token as it is now."""
@@ -42,9 +43,19 @@ class Credentials:
     def ssl_context(self) -> ssl.SSLContext:
         """A context that trusts the server's authority and shows our certificate, if any."""
         context = ssl.create_default_context(cadata=self.ca)
-        if self.certificate is not None:
-            context.load_cert_chain(self.certificate, self.certificate_key)
+        if self.certificate is not None and self.certificate_key is not None:
+            load_pem(context, self.certificate, self.certificate_key)
         return context
+
+
+def load_pem(context: ssl.SSLContext, certificate: str, key: str) -> None:
+    """Give a context a certificate from PEM texts; Python's ssl reads them from files only."""
+    with tempfile.TemporaryDirectory() as folder:
+        certificate_file, key_file = Path(folder, "tls.crt"), Path(folder, "tls.key")
+        certificate_file.write_text(certificate)
+        key_file.touch(mode=0o600)
+        key_file.write_text(key)
+        context.load_cert_chain(certificate_file, key_file)
 
 
 def find_credentials(
@@ -81,14 +92,13 @@ def from_kubeconfig(path: Path) -> Credentials:
     user = _named(config, "users", context.get("user"), "user", path)
     if "exec" in user or "auth-provider" in user:
         raise NoCredentials(f"{path}: login plugins are not supported; use a token or certificate")
-    ca = _text(cluster, "certificate-authority", path)
     return Credentials(
         server=cluster["server"].rstrip("/"),
-        ca=ca,
+        ca=_text(cluster, "certificate-authority", path),
         token=user.get("token"),
         token_file=path.parent / user["tokenFile"] if "tokenFile" in user else None,
-        certificate=_file(user, "client-certificate", path),
-        certificate_key=_file(user, "client-key", path),
+        certificate=_text(user, "client-certificate", path),
+        certificate_key=_text(user, "client-key", path),
     )
 
 
@@ -104,15 +114,4 @@ def _text(entry: dict[str, Any], key: str, path: Path) -> str | None:
         return base64.b64decode(data).decode()
     if key in entry:
         return path.parent.joinpath(entry[key]).read_text()
-    return None
-
-
-def _file(entry: dict[str, Any], key: str, path: Path) -> str | None:
-    """A path, because Python's ssl reads client certificates from files only."""
-    if key in entry:
-        return str(path.parent / entry[key])
-    if f"{key}-data" in entry:
-        raise NoCredentials(
-            f"{path}: {key}-data is not supported; put the PEM in a file and name it by {key}"
-        )
     return None

@@ -64,7 +64,7 @@ def _holds(wanted: Any, live: Any, name: str) -> bool:
 
 def _list_holds(wanted: list[Any], live: list[Any], name: str) -> bool:
     key = _KEYS.get(name)
-    if key is None:
+    if key is None or not all(isinstance(entry, dict) for entry in (*wanted, *live)):
         return len(wanted) == len(live) and all(map(_holds, wanted, live, [name] * len(wanted)))
     there = {entry.get(key): entry for entry in live}
     return all(_holds(entry, there.get(entry.get(key)), name) for entry in wanted)

@@ -46,8 +46,8 @@ def registry(
             server=credentials.server,
             ca_data=credentials.ca,
             token=credentials.bearer(),
-            certificate_path=credentials.certificate,
-            private_key_path=credentials.certificate_key,
+            certificate_data=credentials.certificate,
+            private_key_data=credentials.certificate_key,
         )
 
     return made

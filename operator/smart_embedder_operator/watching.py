@@ -79,17 +79,20 @@ class Watcher:
         self._namespaces = namespaces
         self._dispatcher = dispatcher
         self._kinds: tuple[Resource, ...] = ()
+        self._told = asyncio.Event()
         self._thread: WatchThread | None = None
 
     def watch(self, watched: tuple[Resource, ...]) -> None:
         """Watch these kinds from now on; the watches start anew if they are others than before."""
         if watched != self._kinds:
             self._kinds = watched
+            self._told.set()
             if self._thread is not None:
                 self._thread.stop()
 
     async def run(self) -> None:
         """Watch, and watch again when kopf ends, until cancelled."""
+        await self._told.wait()
         pause = FIRST_RESTART_SECONDS
         while True:
             began = time.monotonic()

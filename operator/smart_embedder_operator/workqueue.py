@@ -80,6 +80,9 @@ class WorkQueue(Generic[Key]):
     def __len__(self) -> int:
         return len(self._waiting)
 
+    def __contains__(self, key: Key) -> bool:
+        return key in self._waiting or key in self._busy or key in self._timers
+
     def busy_seconds(self) -> list[float]:
         """How long each key now at work has been at work."""
         now = time.monotonic()
@@ -133,12 +136,15 @@ class WorkQueue(Generic[Key]):
             self._busy[key] = self._last_start[key] = now
             try:
                 result = await self._attempt(key)
+            except asyncio.CancelledError:
+                self._again.add(key)  # cut off half-way: whoever works next begins anew
+                raise
             finally:
                 del self._busy[key]
+                if key in self._again:
+                    self._again.discard(key)
+                    self.add(key)
             self._observer.finished(time.monotonic() - now, result)
-            if key in self._again:
-                self._again.discard(key)
-                self.add(key)
 
     async def _attempt(self, key: Key) -> str:
         try:

@@ -96,6 +96,8 @@ class FakeKube:
             if live.get(path) != value:
                 for who in owned:
                     owned[who].discard(path)
+            for length in range(len(path)):
+                live.pop(path[:length], None)  # an empty map that is being filled
             live[path] = value
         owned[manager] = set(wanted)
         return self._stored(resource, key, _nested(live))

@@ -4,6 +4,8 @@ A page has some hundred lines, and a thousand pods are read every five seconds: 
 series is searched for by its bytes. Pure text in, numbers out.
 """
 
+import re
+
 QUEUE_DEPTH = "smart_embedder_queue_depth"
 METRICS = (
     QUEUE_DEPTH,
@@ -13,7 +15,14 @@ METRICS = (
 )
 """The label-free gauges that the metrics API answers with."""
 
+MODEL_INFO = "smart_embedder_model_info"
+"""Says by its labels which models a pod holds: role, revision, fingerprint."""
+
 Values = dict[str, float]
+Labels = dict[str, str]
+
+_LABEL = re.compile(rb'(\w+)="((?:[^"\\]|\\.)*)"')
+_INFO = re.compile(rb"^" + MODEL_INFO.encode() + rb"\{(.*)\} 1(?:\.0)?\s*$", re.MULTILINE)
 
 
 def read_gauges(page: bytes) -> Values:
@@ -21,6 +30,14 @@ def read_gauges(page: bytes) -> Values:
     text = b"\n" + page
     found = {name: _value(text, f"\n{name} ".encode()) for name in METRICS}
     return {name: value for name, value in found.items() if value is not None}
+
+
+def read_models(page: bytes) -> tuple[Labels, ...]:
+    """The labels of every model the pod says it holds."""
+    return tuple(
+        {key.decode(): value.decode() for key, value in _LABEL.findall(line)}
+        for line in _INFO.findall(page)
+    )
 
 
 def _value(text: bytes, start: bytes) -> float | None:

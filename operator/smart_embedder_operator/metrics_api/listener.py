@@ -6,15 +6,14 @@ anew with a fresh context, the new socket beside the old one: no connection is r
 
 import asyncio
 import ssl
-import tempfile
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import aiohttp
 import structlog
 from aiohttp import web
 
+from smart_embedder_operator.credentials import load_pem
 from smart_embedder_operator.kube import Kube, KubeError
 from smart_embedder_operator.metrics_api.certificate_store import CertificateStore
 from smart_embedder_operator.metrics_api.certificates import Certificate
@@ -137,10 +136,5 @@ def _context(identity: Identity) -> ssl.SSLContext:
     # Optional, because the health check shows none; the application refuses everything else.
     context.verify_mode = ssl.CERT_OPTIONAL
     context.load_verify_locations(cadata=identity.front_proxy.authority)
-    with tempfile.TemporaryDirectory() as folder:  # Python's ssl reads certificates from files
-        chain, key = Path(folder, "tls.crt"), Path(folder, "tls.key")
-        chain.write_text(identity.certificate.chain)
-        key.touch(mode=0o600)
-        key.write_text(identity.certificate.key)
-        context.load_cert_chain(chain, key)
+    load_pem(context, identity.certificate.chain, identity.certificate.key)
     return context

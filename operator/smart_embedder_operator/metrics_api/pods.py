@@ -4,6 +4,7 @@ Fed by the watch and now and then by a full list; only what scraping and answeri
 so that thousands of pods cost little.
 """
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -50,6 +51,7 @@ class PodTable:
 
     def __init__(self) -> None:
         self._pods: dict[PodKey, ScrapedPod] = {}
+        self._told: dict[PodKey, float] = {}  # when an event last spoke of a pod
 
     def __iter__(self) -> Iterator[ScrapedPod]:
         return iter(tuple(self._pods.values()))
@@ -62,22 +64,35 @@ class PodTable:
         return self._pods.get(key)
 
     def update(self, manifest: Manifest) -> None:
-        """Note a pod as it is now; one that has no address or has ended is dropped."""
+        """Note a pod as an event shows it; one that has no address or has ended is dropped."""
+        self._told[_key(manifest)] = time.monotonic()
+        self._note(manifest)
+
+    def remove(self, manifest: Manifest) -> None:
+        """Forget a pod that is gone."""
+        self._pods.pop(_key(manifest), None)
+        self._told.pop(_key(manifest), None)
+
+    def replace(self, manifests: Iterable[Manifest], as_of: float) -> None:
+        """Take a list read at `as_of` for the truth, but for pods that events spoke of since."""
+        newer = {key for key, when in self._told.items() if when >= as_of}
+        listed = {_key(manifest): manifest for manifest in manifests}
+        for key in self._pods.keys() - listed.keys() - newer:
+            del self._pods[key]
+        for key in listed.keys() - newer:
+            self._note(listed[key])
+        self._told = {key: when for key, when in self._told.items() if key in newer}
+
+    def _note(self, manifest: Manifest) -> None:
         pod = scraped_pod(manifest)
         if pod is not None:
             self._pods[pod.key] = pod
         else:
-            self.remove(manifest)
+            self._pods.pop(_key(manifest), None)
 
-    def remove(self, manifest: Manifest) -> None:
-        """Forget a pod."""
-        metadata = manifest["metadata"]
-        self._pods.pop((metadata["namespace"], metadata["name"]), None)
 
-    def replace(self, manifests: Iterable[Manifest]) -> None:
-        """Take a full list for the truth: pods whose end nobody told us of go."""
-        pods = (scraped_pod(manifest) for manifest in manifests)
-        self._pods = {pod.key: pod for pod in pods if pod is not None}
+def _key(manifest: Manifest) -> PodKey:
+    return manifest["metadata"]["namespace"], manifest["metadata"]["name"]
 
 
 def scraped_pod(manifest: Manifest) -> ScrapedPod | None:

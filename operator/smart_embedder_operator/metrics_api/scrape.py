@@ -6,14 +6,21 @@ it. What the values are used for, this file does not know.
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import aiohttp
 import structlog
 
-from smart_embedder_operator.metrics_api.exposition import METRICS, Values, read_gauges
+from smart_embedder_operator.metrics_api.exposition import (
+    METRICS,
+    MODEL_INFO,
+    Labels,
+    Values,
+    read_gauges,
+    read_models,
+)
 from smart_embedder_operator.metrics_api.pods import PodKey, PodTable, ScrapedPod
 
 POD_SECONDS = 2.0  # a pod in the same cluster answers in milliseconds, or something is wrong
@@ -30,6 +37,7 @@ class Sample:
 
     uid: str
     values: Values
+    models: tuple[Labels, ...]
     taken: datetime
     clock: float
 
@@ -37,8 +45,12 @@ class Sample:
 class Scraper:
     """The latest sample of every pod."""
 
-    def __init__(self, pods: PodTable, *, period: float) -> None:
+    def __init__(
+        self, pods: PodTable, *, period: float, on_news: Callable[[ScrapedPod], None]
+    ) -> None:
+        """`on_news` is called when a pod speaks again, or says that it holds other models."""
         self._pods = pods
+        self._on_news = on_news
         self._period = period
         self._samples: dict[PodKey, Sample] = {}
         self._slots = asyncio.Semaphore(PAGES_AT_ONCE)
@@ -74,7 +86,7 @@ class Scraper:
 
     async def _read(self, session: aiohttp.ClientSession, pod: ScrapedPod) -> None:
         # prometheus_client sends only these series; a server that ignores the query sends all.
-        query: Mapping[str, list[str]] = {"name[]": list(METRICS)}
+        query: Mapping[str, list[str]] = {"name[]": [*METRICS, MODEL_INFO]}
         try:
             async with self._slots, session.get(pod.url, params=query) as response:
                 page = await response.content.read(PAGE_BYTES)
@@ -83,5 +95,15 @@ class Scraper:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             log.debug("a pod did not answer", pod=pod.name, error=repr(error))
             return
-        if values := read_gauges(page):
-            self._samples[pod.key] = Sample(pod.uid, values, datetime.now(UTC), time.monotonic())
+        self._note(pod, page)
+
+    def _note(self, pod: ScrapedPod, page: bytes) -> None:
+        values, models = read_gauges(page), read_models(page)
+        if not values:
+            return
+        before = self.fresh(pod)
+        self._samples[pod.key] = Sample(
+            pod.uid, values, models, datetime.now(UTC), time.monotonic()
+        )
+        if before is None or before.models != models:
+            self._on_news(pod)

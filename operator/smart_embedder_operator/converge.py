@@ -1,0 +1,174 @@
+"""Makes what is into what shall be: applies what differs, prunes what is no longer wanted.
+
+A steady state costs no write. An object of somebody else's that stands in the way is left alone
+and reported. What shall be is decided elsewhere.
+"""
+
+from collections.abc import Iterable
+
+import structlog
+
+from smart_embedder_operator import kinds
+from smart_embedder_operator.drift import APPLIED, differs, stamped
+from smart_embedder_operator.heartbeat import Heartbeat
+from smart_embedder_operator.kube import Kube, KubeError, Manifest, NotFound
+from smart_embedder_operator.labels import EMBEDDER, MANAGED_BY, MANAGER, REPLICAS_MANAGER
+from smart_embedder_operator.observed import Observed, Refusal
+
+log = structlog.get_logger()
+
+Place = tuple[str, str, str]  # kind, namespace, name
+
+
+class Converger:
+    """Writes to the cluster for one Embedder after another."""
+
+    def __init__(self, kube: Kube, heartbeat: Heartbeat) -> None:
+        self._kube = kube
+        self._heartbeat = heartbeat
+        # Versions that an apply did not change although they looked different to us: without
+        # this a spelling that `drift` does not know would be applied again at every look.
+        self._settled: dict[Place, tuple[str, str]] = {}
+
+    async def converge(
+        self, desired: tuple[Manifest, ...], replicas: dict[str, int], observed: Observed, uid: str
+    ) -> tuple[Refusal, ...]:
+        """Bring the children in line; answer with what the API server would not take."""
+        live = {_place(obj): obj for obj in observed.objects}
+        wanted = {_place(obj) for obj in desired}
+        unwanted = [
+            obj
+            for place, obj in live.items()
+            if place not in wanted and _is_prunable(obj) and _owner_uid(obj) == uid
+        ]
+        await self._prune(obj for obj in unwanted if obj["kind"] in kinds.SCALERS)
+        refusals = [
+            refusal
+            for manifest in desired
+            if (refusal := await self._keep(manifest, live, replicas, uid)) is not None
+        ]
+        await self._prune(obj for obj in unwanted if obj["kind"] not in kinds.SCALERS)
+        return tuple(refusals)
+
+    async def _keep(
+        self, manifest: Manifest, live: dict[Place, Manifest], replicas: dict[str, int], uid: str
+    ) -> Refusal | None:
+        try:
+            there = live.get(_place(manifest)) or await self._unlabelled(manifest)
+            if there is not None and not _is_ours(there, manifest, uid):
+                return _refusal(manifest, 409, "exists already and belongs to somebody else")
+            kept = await self._apply(manifest, there)
+            if manifest["kind"] == kinds.DEPLOYMENTS.kind:
+                await self._set_replicas(kept, replicas.get(manifest["metadata"]["name"]))
+        except KubeError as error:
+            if error.retryable:
+                raise
+            return _refusal(manifest, error.status or 0, str(error))
+        return None
+
+    async def _unlabelled(self, manifest: Manifest) -> Manifest | None:
+        """An object of that name that our selector did not find; never overwrite a stranger's."""
+        metadata = manifest["metadata"]
+        try:
+            return await self._kube.get(
+                kinds.resource_of(manifest), metadata["name"], metadata["namespace"]
+            )
+        except NotFound:
+            return None
+
+    async def _apply(self, manifest: Manifest, there: Manifest | None) -> Manifest:
+        wanted = stamped(manifest)
+        if there is not None:
+            if "deletionTimestamp" in there["metadata"] or not differs(wanted, there):
+                return there
+            if self._settled.get(_place(manifest)) == _versions(wanted, there):
+                return there
+        resource = kinds.resource_of(manifest)
+        kept = await self._kube.apply(resource, wanted)
+        if there is not None and _version(kept) == _version(there):
+            self._settled[_place(manifest)] = _versions(wanted, there)
+            return kept
+        self._heartbeat.changed(resource)
+        log.info(
+            "created" if there is None else "changed",
+            kind=manifest["kind"],
+            name=manifest["metadata"]["name"],
+            namespace=manifest["metadata"]["namespace"],
+        )
+        return kept
+
+    async def _set_replicas(self, deployment: Manifest, number: int | None) -> None:
+        """Say the number of pods as a manager of its own, so that to stop saying it resets nothing.
+
+        A field that its last manager drops falls back to its default, and one pod is left. This
+        manager never drops it: it only falls silent, and an autoscaler takes over from there.
+        """
+        if number is None or deployment["spec"].get("replicas") == number:
+            return
+        metadata = deployment["metadata"]
+        alone: Manifest = {
+            "apiVersion": kinds.DEPLOYMENTS.api_version,
+            "kind": kinds.DEPLOYMENTS.kind,
+            "metadata": {"name": metadata["name"], "namespace": metadata["namespace"]},
+            "spec": {"replicas": number},
+        }
+        await self._kube.apply(kinds.DEPLOYMENTS, alone, manager=REPLICAS_MANAGER)
+        self._heartbeat.changed(kinds.DEPLOYMENTS)
+        log.info("scaled", name=metadata["name"], namespace=metadata["namespace"], replicas=number)
+
+    async def _prune(self, unwanted: Iterable[Manifest]) -> None:
+        for obj in unwanted:
+            metadata = obj["metadata"]
+            if "deletionTimestamp" in metadata:
+                continue
+            resource = kinds.resource_of(obj)
+            try:
+                await self._kube.delete(
+                    resource, metadata["name"], metadata["namespace"], uid=metadata["uid"]
+                )
+            except NotFound:
+                continue
+            self._settled.pop(_place(obj), None)
+            self._heartbeat.changed(resource)
+            log.info(
+                "deleted",
+                kind=obj["kind"],
+                name=metadata["name"],
+                namespace=metadata["namespace"],
+            )
+
+
+def _place(obj: Manifest) -> Place:
+    return obj["kind"], obj["metadata"]["namespace"], obj["metadata"]["name"]
+
+
+def _version(obj: Manifest) -> str:
+    return str(obj["metadata"].get("resourceVersion"))
+
+
+def _versions(wanted: Manifest, there: Manifest) -> tuple[str, str]:
+    return wanted["metadata"]["annotations"][APPLIED], _version(there)
+
+
+def _is_prunable(obj: Manifest) -> bool:
+    return obj["kind"] not in {kinds.PODS.kind, kinds.REPLICA_SETS.kind}
+
+
+def _owner_uid(obj: Manifest) -> str | None:
+    owners = obj["metadata"].get("ownerReferences") or []
+    return next((owner["uid"] for owner in owners if owner.get("controller")), None)
+
+
+def _is_ours(there: Manifest, wanted: Manifest, uid: str) -> bool:
+    """Owned by this Embedder, or owned by nobody and labelled as this Embedder's."""
+    owner = _owner_uid(there)
+    if owner is not None:
+        return owner == uid
+    labels = there["metadata"].get("labels") or {}
+    ours = wanted["metadata"]["labels"]
+    return labels.get(MANAGED_BY) == MANAGER and labels.get(EMBEDDER) == ours[EMBEDDER]
+
+
+def _refusal(manifest: Manifest, code: int, message: str) -> Refusal:
+    name = manifest["metadata"]["name"]
+    return Refusal(kind=manifest["kind"], name=name, code=code, message=message)

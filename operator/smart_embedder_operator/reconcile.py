@@ -1,0 +1,94 @@
+"""One reconcile: look, decide, converge, tell. Level-triggered, so it asks never what happened.
+
+The four steps are files of their own; here is only their order, and how soon to look again.
+"""
+
+import random
+from collections.abc import Callable
+
+import msgspec
+
+from smart_embedder_operator import conditions, kinds
+from smart_embedder_operator.cluster import Cluster
+from smart_embedder_operator.converge import Converger
+from smart_embedder_operator.decision import decide
+from smart_embedder_operator.kube import Kube, KubeError, Manifest, NotFound
+from smart_embedder_operator.observe import Observer
+from smart_embedder_operator.publish import Publisher
+from smart_embedder_operator.telemetry import Telemetry
+from smart_embedder_operator.watching import Key
+from smart_embedder_operator.workqueue import TryAgain
+
+# Most faults and cures arrive as events. What only time brings (a pod pending for too long) is
+# found by looking again: soon after a change, then at twice the pause each time.
+FIRST_LOOK_SECONDS = 5.0
+
+
+class Reconciler:
+    """The work behind the queue's keys."""
+
+    def __init__(
+        self,
+        *,
+        kube: Kube,
+        cluster: Cluster,
+        observer: Observer,
+        converger: Converger,
+        publisher: Publisher,
+        telemetry: Telemetry,
+        resync_seconds: float,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._kube = kube
+        self._cluster = cluster
+        self._observer = observer
+        self._converger = converger
+        self._publisher = publisher
+        self._telemetry = telemetry
+        self._resync = resync_seconds
+        self._jitter = jitter
+        self._pauses: dict[Key, float] = {}
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Bring one Embedder in line; answer in how many seconds to look again, None for never."""
+        try:
+            return await self._reconcile(key)
+        except KubeError as error:
+            raise TryAgain(str(error), error.retry_after) from error
+
+    async def _reconcile(self, key: Key) -> float | None:
+        namespace, name = key
+        try:
+            embedder = await self._kube.get(kinds.EMBEDDERS, name, namespace)
+        except NotFound:
+            self._forget(key)
+            return None
+        if "deletionTimestamp" in embedder["metadata"]:
+            return None  # owner references take the children along
+        changed = await self._bring_in_line(embedder)
+        return self._next_look(key, changed=changed)
+
+    async def _bring_in_line(self, embedder: Manifest) -> bool:
+        metadata = embedder["metadata"]
+        observed = await self._observer.observe(embedder)
+        decision = decide(embedder, self._cluster.platform, observed)
+        if decision.objects is not None:
+            refusals = await self._converger.converge(
+                decision.objects, decision.replicas, observed, metadata["uid"]
+            )
+            observed = msgspec.structs.replace(observed, refusals=refusals)
+        status = conditions.evaluate(decision, observed)
+        changed = await self._publisher.publish(embedder, status)
+        self._telemetry.conditions(metadata["namespace"], metadata["name"], status["conditions"])
+        if observed.refusals:
+            raise TryAgain("; ".join(refusal.message for refusal in observed.refusals))
+        return changed
+
+    def _next_look(self, key: Key, *, changed: bool) -> float:
+        pause = FIRST_LOOK_SECONDS if changed else 2 * self._pauses.get(key, FIRST_LOOK_SECONDS)
+        pause = self._pauses[key] = min(pause, self._resync)
+        return pause * (0.75 + self._jitter() / 2)
+
+    def _forget(self, key: Key) -> None:
+        self._pauses.pop(key, None)
+        self._telemetry.forget(*key)
