@@ -1,6 +1,6 @@
 """Hardware profiles: a name for everything a kind of node asks of a pod. Knows no Embedder's rest.
 
-The chart's values hold the profiles of a cluster; the two here are what a bare install knows.
+The chart's values hold the profiles of a cluster; those here are what a bare install knows.
 """
 
 from collections.abc import Mapping
@@ -39,6 +39,10 @@ CPU_PROFILE = Profile(
     # BGE-M3 in float32 is 2.3 GB; the rest is the batch, the tokenizer and the cache.
     resources=Resources(requests={"cpu": "2", "memory": "4Gi"}, limits={"memory": "8Gi"}),
 )
+SMALL_CPU_PROFILE = Profile(
+    # For the demo models and for trying things on a laptop.
+    resources=Resources(requests={"cpu": "250m", "memory": "1Gi"}, limits={"memory": "2Gi"}),
+)
 NVIDIA_PROFILE = Profile(
     device="cuda",
     resources=Resources(
@@ -46,7 +50,11 @@ NVIDIA_PROFILE = Profile(
     ),
     tolerations=(Toleration(key=GPU, operator="Exists", effect="NoSchedule"),),
 )
-DEFAULT_PROFILES: dict[str, Profile] = {"cpu": CPU_PROFILE, "nvidia": NVIDIA_PROFILE}
+DEFAULT_PROFILES: dict[str, Profile] = {
+    "cpu": CPU_PROFILE,
+    "cpu-small": SMALL_CPU_PROFILE,
+    "nvidia": NVIDIA_PROFILE,
+}
 
 
 class ProfileNotFound(LookupError):

@@ -15,7 +15,9 @@ from msgspec import Struct
 from smart_embedder_operator.labels import RECORD
 from smart_embedder_operator.observed import Manifest, Observed
 from smart_embedder_operator.spec import Spec
-from smart_embedder_operator.spec.models import Models
+from smart_embedder_operator.spec.models import Model, Models
+
+_LETTERS = str.maketrans("0123456789abcdef", "bcdfghjkmnpqrtvw")
 
 # Fields of the spec that never reach a pod: editing one of them restarts nothing.
 _BESIDE_PODS = frozenset(
@@ -32,20 +34,13 @@ _BESIDE_PODS = frozenset(
 )
 
 
-class Weights(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """One model whose vectors are stored."""
-
-    name: str
-    revision: str | None = None
-    max_length: int | None = None
-
-
 class Meaning(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """What decides what vectors mean: two of them compare only if it is equal."""
 
-    weights: dict[str, Weights]
-    """By role: embedding, dense."""
+    models: dict[str, Model]
+    """By role, those whose vectors are stored: embedding, dense."""
     dtype: str
+    max_length: int | None = None
     pooling: str | None = None
     engine: str = "packed"
 
@@ -65,14 +60,10 @@ class Record(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=Tr
 
 def meaning(models: Models, auto_dtype: str) -> Meaning:
     """What the asked models amount to on this hardware."""
-    asked = {"embedding": models.embedding, "dense": models.dense}
     return Meaning(
-        weights={
-            role: Weights(name=model.name, revision=model.revision, max_length=model.max_length)
-            for role, model in asked.items()
-            if model is not None
-        },
+        models={role: model for role, model in models.by_role.items() if role != "reranker"},
         dtype=auto_dtype if models.dtype == "auto" else models.dtype,
+        max_length=models.max_length,
         pooling=models.pooling,
         engine=models.engine,
     )
@@ -80,7 +71,7 @@ def meaning(models: Models, auto_dtype: str) -> Meaning:
 
 def fingerprint(of: Meaning) -> str:
     """Short name of a meaning; Deployments and Services of a track are named after it."""
-    return digest(of)[:8]
+    return letters(of, 8)
 
 
 def edition(spec: Spec) -> str:
@@ -92,6 +83,11 @@ def edition(spec: Spec) -> str:
 def digest(value: object) -> str:
     """Hash of a value, the same for equal values."""
     return hashlib.sha256(msgspec.json.encode(value, order="deterministic")).hexdigest()
+
+
+def letters(value: object, count: int) -> str:
+    """A hash without digits: in YAML `1e345678` is a number, and vowels could make words."""
+    return digest(value)[:count].translate(_LETTERS)
 
 
 def write(record: Record) -> str:

@@ -14,8 +14,9 @@ from smart_embedder_operator import record as records_
 from smart_embedder_operator.labels import TRACK
 from smart_embedder_operator.observed import Manifest, Observed
 from smart_embedder_operator.profiles import Profile, dtype_of
-from smart_embedder_operator.record import Meaning, Record, Weights
+from smart_embedder_operator.record import Meaning, Record
 from smart_embedder_operator.spec import Embedder
+from smart_embedder_operator.spec.models import Model
 
 Role = Literal["Serving", "Next", "Standby"]
 Waiting = Literal["ForReady", "ForPromotion"]
@@ -81,23 +82,23 @@ def _same(asked: Meaning, known: dict[str, Record]) -> str | None:
 
 
 def _means(record: Record, asked: Meaning) -> bool:
-    if record.meaning.weights.keys() != asked.weights.keys():
+    if record.meaning.models.keys() != asked.models.keys():
         return False
     made = replace(
         record.meaning,
-        weights={
-            role: _resolved(weights, asked.weights[role], record.revisions.get(role))
-            for role, weights in record.meaning.weights.items()
+        models={
+            role: _resolved(model, asked.models[role], record.revisions.get(role))
+            for role, model in record.meaning.models.items()
         },
     )
     return made == asked
 
 
-def _resolved(made: Weights, asked: Weights, commit: str | None) -> Weights:
-    """The weights with the asked revision, where that is the commit or the beginning of it."""
+def _resolved(made: Model, asked: Model, commit: str | None) -> Model:
+    """The model with the asked revision, where that is the commit or the beginning of it."""
     revision = asked.revision
     if revision and commit and len(revision) >= 7 and commit.startswith(revision):
-        return replace(made, revision=revision)
+        return Model(made.name, revision)
     return made
 
 

@@ -224,9 +224,7 @@ def _timed(said: Said, case: Case) -> Manifest:
 def _models(embedder: Embedder | None) -> str | None:
     if embedder is None:
         return None
-    models = embedder.spec.models
-    named = (models.embedding, models.dense, models.reranker)
-    return ", ".join(model.name for model in named if model is not None)
+    return ", ".join(model.name for model in embedder.spec.models.by_role.values())
 
 
 def _tracks(case: Case) -> Iterator[Manifest]:
@@ -241,7 +239,7 @@ def _track(case: Case, track: Track, *, alone: bool) -> Manifest:
     return present(
         fingerprint=track.fingerprint,
         role=track.role,
-        models=", ".join(weights.name for weights in track.meaning.weights.values()),
+        models=", ".join(model.name for model in track.meaning.models.values()),
         vectorFingerprint=_vectors(case, track.fingerprint),
         revisions=revisions,
         replicas=now.total,

@@ -59,7 +59,7 @@ def prewarm(embedder: Embedder, fingerprint: str, template: Manifest) -> Manifes
         "batch/v1",
         "Job",
         embedder,
-        name=f"{child_name(embedder.name, fingerprint)}-warm-{record.digest(pod)[:6]}",
+        name=f"{child_name(embedder.name, fingerprint)}-warm-{record.letters(pod, 6)}",
         labels=of_track(embedder.name, fingerprint, "prewarm"),
         spec={
             # With the Job's doubling pause between tries, about ten minutes of a broken hub.

@@ -5,8 +5,6 @@ they change with the image and not with the operator. A contract test holds the 
 service.
 """
 
-from collections.abc import Iterator
-
 from smart_embedder_operator import record
 from smart_embedder_operator.labels import RECORD, of_track
 from smart_embedder_operator.observed import Manifest
@@ -21,11 +19,15 @@ PORT = 8000
 METRICS_PORT = 9090
 
 # Which variable pins which model to a commit.
-REVISIONS = {
+REVISIONS: dict[str, str] = {
     "embedding": "REVISION",
     "dense": "DENSE_REVISION",
     "reranker": "RERANKER_REVISION",
 }
+
+
+_EMBED_LENGTHS = ("BGE_EMBED_MAX_LENGTH", "QWEN_EMBED_MAX_LENGTH", "MAX_INPUT_LENGTH")
+_RERANK_LENGTHS = ("BGE_RERANK_MAX_LENGTH", "QWEN_RERANK_MAX_LENGTH")
 
 
 def settings(embedder: Embedder, context: Context) -> dict[str, str]:
@@ -50,32 +52,20 @@ def _text(value: object) -> str:
 
 def _models(spec: Spec, context: Context) -> Told:
     models = spec.models
+    asked = models.by_role
     return {
-        "EMBEDDING_MODEL": models.embedding.name if models.embedding else "none",
-        "DENSE_EMBEDDING_MODEL": models.dense.name if models.dense else None,
-        "RERANKER_MODEL": models.reranker.name if models.reranker else "none",
-        "REVISION": models.embedding.revision if models.embedding else None,
-        "DENSE_REVISION": models.dense.revision if models.dense else None,
-        "RERANKER_REVISION": models.reranker.revision if models.reranker else None,
+        "EMBEDDING_MODEL": asked["embedding"].name if "embedding" in asked else "none",
+        "DENSE_EMBEDDING_MODEL": asked["dense"].name if "dense" in asked else None,
+        "RERANKER_MODEL": asked["reranker"].name if "reranker" in asked else "none",
+        **{REVISIONS[role]: model.revision for role, model in asked.items()},
         "MODEL_DEVICE": context.profile.device,
         "DTYPE": record.meaning(models, context.auto_dtype).dtype,
         "POOLING": models.pooling,
-        "ENGINE": None if models.engine == "packed" else models.engine,
-        **dict(_lengths(spec)),
+        "INFERENCE_ENGINE": None if models.engine == "packed" else models.engine,
+        # The service has a limit for each family of models; the Embedder has one for all.
+        **dict.fromkeys(_EMBED_LENGTHS, models.max_length),
+        **dict.fromkeys(_RERANK_LENGTHS, models.rerank_max_length),
     }
-
-
-def _lengths(spec: Spec) -> Iterator[tuple[str, int]]:
-    """The service names lengths by model family; a name without one goes by the general limit."""
-    for model in (spec.models.embedding, spec.models.dense):
-        if model is not None and model.max_length is not None:
-            name = model.name.lower()
-            family = "QWEN_EMBED_" if "qwen" in name else "BGE_EMBED_" if "bge" in name else ""
-            yield f"{family}MAX_LENGTH" if family else "MAX_INPUT_LENGTH", model.max_length
-    reranker = spec.models.reranker
-    if reranker is not None and reranker.max_length is not None:
-        family = "QWEN" if "qwen" in reranker.name.lower() else "BGE"
-        yield f"{family}_RERANK_MAX_LENGTH", reranker.max_length
 
 
 def _serving(spec: Spec, context: Context) -> Told:

@@ -33,7 +33,7 @@ def template(
     return {
         "metadata": {
             "labels": extra.metadata.labels | of_track(embedder.name, fingerprint),
-            "annotations": extra.metadata.annotations | {CONFIG_HASH: record.digest(settings)[:16]},
+            "annotations": extra.metadata.annotations | {CONFIG_HASH: record.letters(settings, 16)},
         },
         "spec": spec,
     }

@@ -8,16 +8,13 @@ import math
 import re
 
 from smart_embedder_operator.platform import Platform
-from smart_embedder_operator.record import Meaning
 from smart_embedder_operator.spec import Spec
-from smart_embedder_operator.spec.models import Model
 
 _BILLIONS = re.compile(r"(\d+(?:\.\d+)?)[bB](?![a-z0-9])")
 
 # Parameters in billions where the name does not say: BGE-M3 and its reranker have 0.57.
 _UNNAMED_BILLIONS = 0.6
 _DEMO_BILLIONS = 0.01
-_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1}
 
 # Files on the hub are float32 for the BGE family; 10 MB/s is a slow office line.
 _STORED_BYTES = 4
@@ -34,24 +31,16 @@ _PROGRESS_DEADLINE = 1800
 
 def start_seconds(spec: Spec) -> int:
     """Longest honest start: download, load and warm-up of every model."""
-    models = (spec.models.embedding, spec.models.dense, spec.models.reranker)
-    stored = sum(billions(model) * _STORED_BYTES for model in models if model is not None)
+    stored = sum(billions(model.name) for model in spec.models.by_role.values()) * _STORED_BYTES
     return round(min(max(stored * _SECONDS_PER_GIGABYTE, _SHORTEST_START), _LONGEST_START))
 
 
-def billions(model: Model) -> float:
+def billions(model: str) -> float:
     """Parameters of a model in billions, by its name."""
-    if model.name.startswith("demo/"):
+    if model.startswith("demo/"):
         return _DEMO_BILLIONS
-    said = _BILLIONS.search(model.name)
+    said = _BILLIONS.search(model)
     return float(said[1]) if said else _UNNAMED_BILLIONS
-
-
-def weights_gigabytes(spec: Spec, meaning: Meaning) -> float:
-    """Memory that the weights take, for messages about memory."""
-    models = (spec.models.embedding, spec.models.dense, spec.models.reranker)
-    size = _BYTES[meaning.dtype]
-    return sum(billions(model) * size for model in models if model is not None)
 
 
 def start_probes(spec: Spec) -> int:

@@ -56,8 +56,8 @@ class Hardware(Piece, frozen=True, kw_only=True):
     profile: Annotated[
         Label | None,
         says(
-            "A hardware profile of the operator: cpu, nvidia, or one that your platform team added "
-            "to the chart's values. Unset, and without resources, means cpu."
+            "A hardware profile of the operator: cpu, cpu-small, nvidia, or one that your platform "
+            "team added to the chart's values. Unset, and without resources, means cpu."
         ),
     ] = None
     resources: Annotated[

@@ -2,58 +2,58 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from smart_embedder_operator.spec.fields import Key, Name, Piece, Rule, Text, Url, says
 
-ModelName = Annotated[str, Meta(min_length=1, max_length=256, pattern="^[^ ]+$")]
-Revision = Annotated[str, Meta(min_length=1, max_length=128, pattern="^[^ ]+$")]
+# A hub id, a folder or a demo name, then perhaps @ and a branch, tag or commit.
+Reference = Annotated[str, Meta(min_length=1, max_length=384, pattern="^[^@ ]+(@[^@ ]+)?$")]
 Dtype = Literal["auto", "float32", "float16", "bfloat16", "int8"]
 MaxLength = Annotated[int, Meta(ge=8, le=131072)]
+Role = Literal["embedding", "dense", "reranker"]
 
 
-class Model(Piece, frozen=True, kw_only=True):
-    """One model."""
+class Model(Struct, frozen=True):
+    """One model as it was asked for."""
 
-    name: Annotated[
-        ModelName,
-        says(
-            "A model of the hub (BAAI/bge-m3), a folder inside the image or the cache volume "
-            "(/models/bge-m3), or a small built-in model to try things with (demo/bge-m3)."
-        ),
-    ]
-    revision: Annotated[
-        Revision | None,
-        says(
-            "Branch, tag or commit on the hub. Whatever it names is resolved once and pinned in "
-            "status, so that every pod serves the same weights; write a commit to choose it."
-        ),
-    ] = None
-    max_length: Annotated[
-        MaxLength | None,
-        says("Longest text in tokens; longer ones are cut. Unset takes the model's own limit."),
-    ] = None
+    name: str
+    revision: str | None
 
 
 class Models(Piece, frozen=True, kw_only=True):
-    """The models of one Embedder."""
+    """The models of one Embedder. Each is a name, with @revision if it shall not be the newest."""
 
     embedding: Annotated[
-        Model | None,
+        Reference | None,
         says(
-            "Dense, sparse and ColBERT vectors, as BGE-M3 gives them. Changing it is a migration."
+            "Gives dense, sparse and ColBERT vectors, as BAAI/bge-m3 does. A model of the hub, a "
+            "folder in the cache volume (/models/bge-m3), or a small one to try things with "
+            "(demo/bge-m3). BAAI/bge-m3@5617a9f pins a commit; without one, what the name means "
+            "is resolved once and kept, so that every pod serves the same weights. Changing it is "
+            "a migration."
         ),
     ] = None
     dense: Annotated[
-        Model | None,
+        Reference | None,
         says(
             "Takes over the dense vectors (Qwen/Qwen3-Embedding-0.6B, say); sparse and ColBERT "
             "stay with `embedding`. Changing it is a migration."
         ),
     ] = None
     reranker: Annotated[
-        Model | None,
+        Reference | None,
         says("Scores passages against a query. Changing it is an ordinary rolling update."),
+    ] = None
+    max_length: Annotated[
+        MaxLength | None,
+        says(
+            "Longest text to embed, in tokens; longer ones are cut. Unset takes each model's own "
+            "limit. Changing it is a migration."
+        ),
+    ] = None
+    rerank_max_length: Annotated[
+        MaxLength | None,
+        says("Longest query and passage together, in tokens. Unset takes the model's own limit."),
     ] = None
     dtype: Annotated[
         Dtype,
@@ -82,10 +82,25 @@ class Models(Piece, frozen=True, kw_only=True):
         Rule(
             "has(self.embedding) || has(self.dense) || has(self.reranker)",
             "name at least one model: spec.models.embedding, spec.models.dense or "
-            "spec.models.reranker, for example {embedding: {name: BAAI/bge-m3}}",
+            "spec.models.reranker, for example {embedding: BAAI/bge-m3}",
             lambda models: bool(models.embedding or models.dense or models.reranker),
         ),
     )
+
+    @property
+    def by_role(self) -> dict[Role, Model]:
+        """The models that are asked for, name and revision apart."""
+        written: dict[Role, str | None] = {
+            "embedding": self.embedding,
+            "dense": self.dense,
+            "reranker": self.reranker,
+        }
+        return {role: _model(text) for role, text in written.items() if text is not None}
+
+
+def _model(reference: str) -> Model:
+    name, _, revision = reference.partition("@")
+    return Model(name, revision or None)
 
 
 class SecretKey(Piece, frozen=True, kw_only=True):

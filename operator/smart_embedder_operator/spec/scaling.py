@@ -140,7 +140,7 @@ class Rollout(Piece, frozen=True, kw_only=True):
         ),
     ] = "Automatic"
     promote: Annotated[
-        Annotated[str, Meta(min_length=8, max_length=8, pattern="^[0-9a-f]{8}$")] | None,
+        Annotated[str, Meta(min_length=8, max_length=8, pattern="^[b-w]{8}$")] | None,
         says("Fingerprint of the track that shall serve, as status.tracks shows it. For Manual."),
     ] = None
     image_policy: Annotated[
