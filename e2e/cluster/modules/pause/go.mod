@@ -1,0 +1,3 @@
+module smart-embedder/e2e/pause
+
+go 1.24

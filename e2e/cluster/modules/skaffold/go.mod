@@ -1,0 +1,3 @@
+module smart-embedder/e2e/skaffold
+
+go 1.26.8
