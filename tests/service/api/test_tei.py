@@ -99,8 +99,11 @@ async def test_the_root_tells_texts_from_sentences_to_compare(client: httpx.Asyn
 
 
 async def test_tokens_can_be_seen_and_read_back(client: httpx.AsyncClient) -> None:
-    [pieces] = (await client.post("/tokenize", json={"inputs": "ab cd"})).json()
+    [whole] = (await client.post("/tokenize", json={"inputs": "ab cd"})).json()
+    request = {"inputs": "ab cd", "add_special_tokens": False}
+    [pieces] = (await client.post("/tokenize", json=request)).json()
     assert [piece["text"] for piece in pieces] == ["ab", "cd"]
+    assert [piece for piece in whole if not piece["special"]] == pieces
     assert sorted(pieces[0]) == ["id", "special", "start", "stop", "text"]
     ids = [piece["id"] for piece in pieces]
     read = (await client.post("/decode", json={"ids": [ids, ids[:1]]})).json()

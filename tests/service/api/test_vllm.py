@@ -98,9 +98,8 @@ async def test_the_limit_of_tokens_is_the_models_own_at_minus_one(
 
 
 async def test_a_prompt_is_tokenized(client: httpx.AsyncClient) -> None:
-    body = (
-        await client.post("/tokenize", json={"prompt": "ab cd", "return_token_strs": True})
-    ).json()
+    request = {"prompt": "ab cd", "add_special_tokens": False, "return_token_strs": True}
+    body = (await client.post("/tokenize", json=request)).json()
     assert body["count"] == len(body["tokens"]) == 2
     assert body["token_strs"] == ["ab", "cd"]
     assert body["max_model_len"] == 512
