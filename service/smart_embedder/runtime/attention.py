@@ -39,15 +39,31 @@ def attend(
     """
     if q.is_cuda and q.dtype in _HALF:
         return _attend_varlen(q, k, v, pack, causal=causal, window=window, scale=scale)
-    out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
-    for run in pack.runs:
-        parts = _by_head(q, run), _by_head(k, run), _by_head(v, run)
-        place = _by_head(out, run)
-        if window is None or run.length <= window:
-            place.copy_(_dot_product(*parts, causal=causal, scale=scale))
-        else:
-            _attend_window(*parts, place, causal=causal, window=window, scale=scale)
-    return out
+    parts = [
+        _attend_run(
+            _by_head(q, run), _by_head(k, run), _by_head(v, run),
+            causal=causal, window=window, scale=scale,
+        ).transpose(1, 2).flatten(0, 1)
+        for run in pack.runs
+    ]  # fmt: skip
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _attend_run(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    *,
+    causal: bool,
+    window: int | None,
+    scale: float | None,
+) -> torch.Tensor:
+    if window is None or q.shape[2] <= window:
+        shared = q.shape[1] != k.shape[1]
+        return functional.scaled_dot_product_attention(
+            q, k, v, is_causal=causal, scale=scale, enable_gqa=shared
+        )
+    return _attend_window(q, k, v, causal=causal, window=window, scale=scale)
 
 
 def _attend_varlen(
@@ -77,27 +93,18 @@ def _by_head(part: torch.Tensor, run: Run) -> torch.Tensor:
     return part[run.tokens].view(run.texts, run.length, *part.shape[1:]).transpose(1, 2)
 
 
-def _dot_product(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *, causal: bool, scale: float | None
-) -> torch.Tensor:
-    shared = q.shape[1] != k.shape[1]
-    return functional.scaled_dot_product_attention(
-        q, k, v, is_causal=causal, scale=scale, enable_gqa=shared
-    )
-
-
 def _attend_window(
     q: torch.Tensor,
     k: torch.Tensor,
     v: torch.Tensor,
-    out: torch.Tensor,
     *,
     causal: bool,
     window: int,
     scale: float | None,
-) -> None:
+) -> torch.Tensor:
     """Attend some rows at a time to the keys within their reach."""
     length = q.shape[2]
+    out = torch.empty_like(q)
     places = torch.arange(length, device=q.device)
     shared = q.shape[1] != k.shape[1]
     for start in range(0, length, _ROWS):
@@ -112,3 +119,4 @@ def _attend_window(
             q[:, :, rows], k[:, :, keys], v[:, :, keys],
             attn_mask=seen, scale=scale, enable_gqa=shared,
         )  # fmt: skip
+    return out
