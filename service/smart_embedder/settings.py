@@ -134,6 +134,9 @@ class Settings(BaseSettings):
     qwen_rerank_batch_size: int | None = setting(
         None, "The same for Qwen3-Reranker pairs", origin=EMBEDDER, scope="reranking"
     )
+    max_concurrent: int = setting(
+        1, "Taken for compatibility: a device runs one pass at a time", origin=OPENAI
+    )
     enable_batching: bool = setting(
         True, "Batch texts of different requests together", origin=OPENAI
     )
