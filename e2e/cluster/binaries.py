@@ -81,7 +81,7 @@ _KUBERNETES = Module(
 )
 _PAUSE = Module("pause", "", {"pause": "."})
 _COREDNS = Module("coredns", "github.com/coredns/coredns", {"coredns": "."})
-_HELM = Module("helm", "helm.sh/helm/v3", {"helm": "helm.sh/helm/v3/cmd/helm"})
+HELM = Module("helm", "helm.sh/helm/v3", {"helm": "helm.sh/helm/v3/cmd/helm"})
 _CHECKS = Module(
     "checks",
     "github.com/yannh/kubeconform",
@@ -93,7 +93,7 @@ _CHECKS = Module(
 
 CLUSTER = (_PAUSE, _KUBERNETES, _COREDNS)
 """What a cluster is made of."""
-TOOLS = (_HELM, _CHECKS)
+TOOLS = (HELM, _CHECKS)
 """What installs and checks the chart."""
 
 

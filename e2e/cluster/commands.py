@@ -13,7 +13,7 @@ class CommandFailed(Exception):
 
 
 def output(
-    argv: Sequence[Argument],
+    argv: Sequence[object],
     *,
     stdin: str | None = None,
     cwd: Path | None = None,

@@ -13,10 +13,13 @@ Manifest = dict[str, Any]
 class Kubectl:
     """`kubectl("get", "pods")` for one kubeconfig and, if given, one namespace."""
 
-    def __init__(self, kubeconfig: Path, namespace: str | None = None) -> None:
+    def __init__(
+        self, kubeconfig: Path, namespace: str | None = None, program: Path | None = None
+    ) -> None:
         """Point at a cluster; nothing is asked of it yet."""
         self.kubeconfig = kubeconfig
         self.namespace = namespace
+        self._program = program or binaries.path("kubectl")
 
     def __call__(self, *words: Argument, stdin: str | None = None, timeout: float = 120) -> str:
         """What kubectl prints; raises CommandFailed with its message."""
@@ -25,11 +28,11 @@ class Kubectl:
     def command(self, *words: Argument) -> list[Argument]:
         """The whole command line, for those who run it themselves."""
         scope = ["--namespace", self.namespace] if self.namespace else []
-        return [binaries.path("kubectl"), "--kubeconfig", self.kubeconfig, *scope, *words]
+        return [self._program, "--kubeconfig", self.kubeconfig, *scope, *words]
 
     def inside(self, namespace: str) -> "Kubectl":
         """The same cluster, in a namespace."""
-        return Kubectl(self.kubeconfig, namespace)
+        return Kubectl(self.kubeconfig, namespace, self._program)
 
     def apply(self, *manifests: Manifest) -> None:
         """Server-side apply."""

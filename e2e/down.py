@@ -1,0 +1,25 @@
+"""`make down`: takes away what `make up` brought."""
+
+import sys
+
+from e2e.cluster.commands import CommandFailed, output
+from e2e.target import Given, choose, helm
+from e2e.up import NAMESPACE, QUICKSTART, RELEASE
+
+
+def main() -> None:
+    """End our own cluster; from a given one, take the Embedder and the chart."""
+    try:
+        target = choose()
+        if isinstance(target, Given):
+            kubectl = target.kubectl
+            kubectl("delete", "-n", "default", "--ignore-not-found", "-f", QUICKSTART)
+            where = ["--kubeconfig", kubectl.kubeconfig, "--namespace", NAMESPACE]
+            output([helm(), "uninstall", RELEASE, "--ignore-not-found", "--wait", *where])
+        target.down()
+    except CommandFailed as failure:
+        sys.exit(str(failure))
+
+
+if __name__ == "__main__":
+    main()
