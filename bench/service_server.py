@@ -6,13 +6,8 @@ The environment is read as `smart-embedder serve` reads it; only the models diff
 import argparse
 import sys
 
-import uvloop
-
 from bench.service_model import EMBEDDER, RERANKER, loader
-from smart_embedder.engine import Engine
-from smart_embedder.engine_options import engine_options
-from smart_embedder.lifecycle import Lifecycle
-from smart_embedder.server import Process
+from smart_embedder.serve_command import serve
 from smart_embedder.settings import read_settings
 
 
@@ -32,9 +27,7 @@ def main() -> int:
         token_seconds=args.token_seconds,
         batch_tokens=args.batch_tokens,
     )
-    lifecycle = Lifecycle()
-    engine = Engine(engine_options(settings), loader=models, progress=lifecycle.report)
-    return int(uvloop.run(Process(settings, engine, lifecycle).run()))
+    return serve(settings, models)
 
 
 if __name__ == "__main__":

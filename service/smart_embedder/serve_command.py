@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, TextIO
 
 from smart_embedder.environment import InvalidSettings
+from smart_embedder.loading import Loader, load
 from smart_embedder.settings import Settings, read_settings
 
 _MODELS = {
@@ -44,10 +45,11 @@ def run(args: argparse.Namespace, err: TextIO = sys.stderr) -> int:
     # The allocator reads it when torch is imported, which happens after this line.
     os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
     err.write(greeting(settings))
-    return _serve(settings)
+    return serve(settings)
 
 
-def _serve(settings: Settings) -> int:
+def serve(settings: Settings, loader: Loader = load) -> int:
+    """Serve until a signal, with the models that the loader gives."""
     import uvloop  # noqa: PLC0415 - other commands run without the service's libraries
 
     from smart_embedder.engine import Engine  # noqa: PLC0415 - as above
@@ -61,7 +63,10 @@ def _serve(settings: Settings) -> int:
     lifecycle = Lifecycle()
     telemetry = Telemetry(settings, lifecycle)
     engine = Engine(
-        engine_options(settings), observer=telemetry.observer, progress=lifecycle.report
+        engine_options(settings),
+        loader=loader,
+        observer=telemetry.observer,
+        progress=lifecycle.report,
     )
     telemetry.follow(engine)
     try:
