@@ -29,6 +29,7 @@ from smart_embedder.scheduling.replica import Placed, Replica
 
 START, END = 0, 2
 WIDTH = 8
+FREQUENCIES = np.arange(1, WIDTH + 1) / 7
 
 
 def word_id(word: str) -> int:
@@ -41,7 +42,8 @@ class FakeModel:
 
     A text with the word `poison` makes its whole pass raise, `nan` gives `NonFiniteOutput`, `oom`
     never fits. Closing `gate` holds every pass between two layers (its checkpoint is called),
-    `stuck` holds it without a heartbeat. `memory` is how many tokens fit into one pass.
+    `stuck` holds it without a heartbeat. `memory` is how many tokens fit into one pass, `broken`
+    makes every pass raise, `forgetful` loses the last answer.
     """
 
     def __init__(self, name: str = "fake/embedding", **facts: Any) -> None:
@@ -65,6 +67,8 @@ class FakeModel:
         self.stuck = threading.Event()
         self.running = threading.Event()
         self.memory: int | None = None
+        self.broken = False
+        self.forgetful = False
         self.passes: list[list[Ids]] = []
         self.wanted: list[list[Output]] = []
         self.closed = False
@@ -138,7 +142,8 @@ class FakeModel:
         while not self.gate.wait(0.001):
             checkpoint()
         self._fail_if_told(batch)
-        return [self._vectors(ids, outputs) for ids, outputs in zip(batch, wanted, strict=True)]
+        answers = [self._vectors(ids, outputs) for ids, outputs in zip(batch, wanted, strict=True)]
+        return answers[:-1] if self.forgetful else answers
 
     def close(self) -> None:
         self.closed = True
@@ -148,13 +153,14 @@ class FakeModel:
         everything = np.concatenate(list(batch))
         if word_id("oom") in everything or (self.memory is not None and tokens > self.memory):
             raise OutOfMemory(f"{tokens} tokens do not fit")
-        if word_id("poison") in everything:
+        if self.broken or word_id("poison") in everything:
             raise RuntimeError("poisoned")
 
     def _vectors(self, ids: Ids, wanted: Output) -> Vectors | EmbedderError:
         if word_id("nan") in ids:
             return NonFiniteOutput("not finite")
-        rows = np.random.default_rng(ids.tolist()).standard_normal((len(ids), WIDTH), np.float32)
+        # Every row depends on the whole text, as attention would have it.
+        rows = np.cos(np.outer(ids, FREQUENCIES) + ids.sum()).astype(np.float32)
         distinct = np.unique(ids)
         return Vectors(
             dense=rows[0] if Output.DENSE in wanted else None,

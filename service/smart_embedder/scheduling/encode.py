@@ -102,6 +102,11 @@ def _attempt(
 
 def _tell(error: Exception, model: Model, texts: int) -> None:
     """Log where it failed, never the message: that may hold a text."""
-    where = traceback.format_tb(error.__traceback__)[-1].strip()
-    kind = type(error).__name__
-    log.warning("pass failed", model=model.card.name, texts=texts, error=kind, where=where)
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    log.warning(
+        "pass failed",
+        model=model.card.name,
+        texts=texts,
+        error=type(error).__name__,
+        where=f"{place.filename}:{place.lineno}",
+    )
