@@ -15,8 +15,9 @@ from smart_embedder.api.dialect import Dialect, Endpoint, Problem
 from smart_embedder.api.encoding import Matrix, numbers
 from smart_embedder.api.inputs import AtLeastZero, Inputs, check_count, texts_of
 from smart_embedder.api.ranking import best_first
-from smart_embedder.errors import InvalidInput, Overloaded
+from smart_embedder.errors import Overloaded
 from smart_embedder.models.model import Floats
+from smart_embedder.results import Ranking
 
 
 class LlamaErrorDetail(msgspec.Struct):
@@ -44,13 +45,23 @@ class LlamaError(msgspec.Struct):
 LLAMACPP = Dialect(name="llama.cpp", error=LlamaError, statuses={Overloaded: 503})
 
 
-class LlamaEmbedRequest(msgspec.Struct):
-    """Texts to embed, under either of two names."""
+class LlamaEmbedOptions(msgspec.Struct, kw_only=True):
+    """What a request may say beside its texts."""
 
-    content: Inputs | None = None
-    input: Inputs | None = None
     embd_normalize: Annotated[int, msgspec.Meta(ge=-1)] = 2
     model: str | None = None
+
+
+class LlamaContentRequest(LlamaEmbedOptions):
+    """Texts to embed."""
+
+    content: Inputs
+
+
+class LlamaInputRequest(LlamaEmbedOptions):
+    """The same under the newer name."""
+
+    input: Inputs
 
 
 class LlamaEmbedding(msgspec.Struct):
@@ -60,16 +71,26 @@ class LlamaEmbedding(msgspec.Struct):
     embedding: Matrix
 
 
-class LlamaRerankRequest(msgspec.Struct):
-    """Documents to rank for a query."""
+class LlamaRerankOptions(msgspec.Struct, kw_only=True):
+    """What is ranked for, and how much of the ranking is wanted."""
 
     query: str
-    documents: list[str] | None = None
-    texts: list[str] | None = None
     top_n: AtLeastZero | None = None
-    return_text: bool = False
     model: str | None = None
     instruction: str | None = None
+
+
+class LlamaDocumentsRequest(LlamaRerankOptions):
+    """Documents to rank, in Jina's words."""
+
+    documents: list[str]
+
+
+class LlamaTextsRequest(LlamaRerankOptions):
+    """Texts to rank, in TEI's words."""
+
+    texts: list[str]
+    return_text: bool = False
 
 
 class LlamaRank(msgspec.Struct):
@@ -135,12 +156,19 @@ class LlamaContent(msgspec.Struct):
     content: str
 
 
-async def embed(body: LlamaEmbedRequest, call: Call) -> list[LlamaEmbedding]:
-    """Answer POST /embedding, and /embeddings where the body is llama.cpp's."""
-    if (body.content is None) == (body.input is None):
-        raise InvalidInput("give exactly one of content and input", field="content")
-    field, given = ("content", body.content) if body.content is not None else ("input", body.input)
-    assert given is not None  # noqa: S101 - one of the two is there
+async def embed_content(body: LlamaContentRequest, call: Call) -> list[LlamaEmbedding]:
+    """Answer POST /embedding and /embeddings with `content`."""
+    return await _embed(body.content, "content", body, call)
+
+
+async def embed_input(body: LlamaInputRequest, call: Call) -> list[LlamaEmbedding]:
+    """Answer POST /embedding with `input`, and /embeddings where OpenAI's is not meant."""
+    return await _embed(body.input, "input", body, call)
+
+
+async def _embed(
+    given: Inputs, field: str, body: LlamaEmbedOptions, call: Call
+) -> list[LlamaEmbedding]:
     texts = texts_of(given, field)
     check_count(texts, call.settings.max_batch_size, field)
     found = await call.embed(
@@ -150,33 +178,35 @@ async def embed(body: LlamaEmbedRequest, call: Call) -> list[LlamaEmbedding]:
     return [LlamaEmbedding(index, numbers(row[None])) for index, row in enumerate(rows)]
 
 
-async def rerank(body: LlamaRerankRequest, call: Call) -> LlamaRanking | list[LlamaTextRank]:
-    """Answer POST /reranking; `texts` get TEI's list, `documents` Jina's object."""
-    if (body.documents is None) == (body.texts is None):
-        raise InvalidInput("give exactly one of documents and texts", field="documents")
-    field = "texts" if body.documents is None else "documents"
-    passages = body.documents or body.texts or []
+async def rerank_documents(body: LlamaDocumentsRequest, call: Call) -> LlamaRanking:
+    """Answer POST /reranking with `documents`."""
+    found = await _rerank(body, body.documents, "documents", call)
+    tokens = sum(found.tokens)
+    return LlamaRanking(
+        found.card.name,
+        LlamaUsage(tokens, tokens),
+        [LlamaRank(rank.index, rank.score) for rank in best_first(found, body.top_n)],
+    )
+
+
+async def rerank_texts(body: LlamaTextsRequest, call: Call) -> list[LlamaTextRank]:
+    """Answer POST /reranking with `texts`."""
+    found = await _rerank(body, body.texts, "texts", call)
+    return [
+        LlamaTextRank(rank.index, rank.score, body.texts[rank.index] if body.return_text else None)
+        for rank in best_first(found, body.top_n)
+    ]
+
+
+async def _rerank(body: LlamaRerankOptions, passages: list[str], field: str, call: Call) -> Ranking:
     check_count(passages, call.settings.max_documents, field)
-    found = await call.rerank(
+    return await call.rerank(
         body.query,
         passages,
         field=field,
         model=body.model,
         normalize=False,
         instruction=body.instruction,
-    )
-    ranks, tokens = best_first(found, body.top_n), sum(found.tokens)
-    if body.documents is None:
-        return [
-            LlamaTextRank(
-                rank.index, rank.score, passages[rank.index] if body.return_text else None
-            )
-            for rank in ranks
-        ]
-    return LlamaRanking(
-        found.card.name,
-        LlamaUsage(tokens, tokens),
-        [LlamaRank(rank.index, rank.score) for rank in ranks],
     )
 
 
@@ -217,15 +247,20 @@ def _post(path: str, handle: Any, body: Any, answer: Any, summary: str, *keys: s
     )
 
 
-_EMBED = (embed, LlamaEmbedRequest, list[LlamaEmbedding], "Embed texts")
-_RERANK = (rerank, LlamaRerankRequest, LlamaRanking | list[LlamaTextRank], "Rank documents")
+_CONTENT = (embed_content, LlamaContentRequest, list[LlamaEmbedding], "Embed texts", "content")
+_INPUT = (embed_input, LlamaInputRequest, list[LlamaEmbedding], "Embed texts", "input")
+_DOCUMENTS = (rerank_documents, LlamaDocumentsRequest, LlamaRanking, "Rank documents", "documents")
+_TEXTS = (rerank_texts, LlamaTextsRequest, list[LlamaTextRank], "Rank texts", "texts")
 
 ENDPOINTS: tuple[Endpoint, ...] = (
-    _post("/embedding", *_EMBED),
-    _post("/embeddings", *_EMBED, "content"),
-    _post("/embeddings", *_EMBED, "input", "embd_normalize"),
-    _post("/reranking", *_RERANK),
-    _post("/v1/reranking", *_RERANK),
+    _post("/embedding", *_CONTENT),
+    _post("/embedding", *_INPUT),
+    _post("/embeddings", *_CONTENT),
+    _post("/embeddings", *_INPUT, "embd_normalize"),
+    _post("/reranking", *_DOCUMENTS),
+    _post("/reranking", *_TEXTS),
+    _post("/v1/reranking", *_DOCUMENTS),
+    _post("/v1/reranking", *_TEXTS),
     _post("/tokenize", tokenize, LlamaTokenizeRequest, LlamaTokens, "Tokenize a text", "content"),
     _post("/detokenize", detokenize, LlamaDetokenizeRequest, LlamaContent, "Ids into text"),
 )

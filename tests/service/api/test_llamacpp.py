@@ -84,11 +84,8 @@ async def test_tokens_come_with_their_pieces_when_asked(client: httpx.AsyncClien
 @pytest.mark.parametrize(
     ("path", "request_"),
     [
-        ("/embedding", {}),
-        ("/embedding", {"content": "a", "input": "a"}),
         ("/embedding", {"content": []}),
         ("/embedding", {"content": "a", "embd_normalize": -2}),
-        ("/reranking", {"query": "q"}),
         ("/reranking", {"query": "q", "documents": []}),
         ("/reranking", {"query": "q", "documents": ["x"], "top_n": -1}),
     ],
@@ -101,3 +98,18 @@ async def test_a_refusal_has_the_shape_its_clients_parse(
     assert (answer.status_code, error["code"]) == (400, 400)
     assert error["type"] == "invalid_request_error"
     assert error["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "request_"),
+    [
+        ("/embedding", {}),
+        ("/embedding", {"content": "a", "input": "a"}),
+        ("/reranking", {"query": "q"}),
+    ],
+)
+async def test_exactly_one_name_for_the_texts_is_needed(
+    path: str, request_: dict[str, object], client: httpx.AsyncClient
+) -> None:
+    answer = await client.post(path, json=request_)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, 422)
