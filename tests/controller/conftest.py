@@ -5,6 +5,7 @@ manager as far as this project needs it, collects the children of what is delete
 watchers, and fails when a test says so.
 """
 
+import socket
 from collections import deque
 from collections.abc import Callable
 from copy import deepcopy
@@ -329,6 +330,13 @@ def _field_values(obj: Manifest) -> dict[str, str]:
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture
+def unused_port() -> int:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return int(held.getsockname()[1])
 
 
 @pytest.fixture

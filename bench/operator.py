@@ -1,0 +1,293 @@
+"""1,000 Embedders against a real API server: how quick, how big, and how quiet the operator is.
+
+Run by `make bench-operator`. No pod runs: etcd and kube-apiserver stand on loopback, and what
+happened when is read from the API server's own audit log. Prints one table.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from e2e.loopback import ApiServer, api_server, free_ports
+from smart_embedder_operator import kinds
+from smart_embedder_operator.credentials import from_kubeconfig
+from smart_embedder_operator.kube_client import KubeClient
+from smart_embedder_operator.render import crd
+
+NAMESPACE = "default"
+OPERATOR = "operator"
+AT_ONCE = 16
+WRITES = frozenset({"create", "patch", "update", "delete"})
+
+
+@dataclass(frozen=True)
+class Request:
+    """A line of the audit log."""
+
+    user: str
+    verb: str
+    resource: str
+    name: str
+    subresource: str
+    code: int
+    at: float
+
+
+class AuditLog:
+    """The requests the API server answered."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def requests(self, user: str | None = None, since: float = 0.0) -> Iterator[Request]:
+        """Requests in order, by one user, after a moment."""
+        with self._path.open() as lines:
+            for line in lines:
+                request = _request(json.loads(line))
+                if request.at >= since and user in {None, request.user}:
+                    yield request
+
+    def writes(self, since: float = 0.0) -> list[Request]:
+        """What the operator changed, its Lease aside."""
+        return [
+            request
+            for request in self.requests(OPERATOR, since)
+            if request.verb in WRITES and request.code < 400 and request.resource != "leases"
+        ]
+
+
+def _request(entry: dict[str, Any]) -> Request:
+    subject = entry.get("objectRef") or {}
+    return Request(
+        user=entry["user"]["username"],
+        verb=entry["verb"],
+        resource=subject.get("resource", ""),
+        name=subject.get("name", ""),
+        subresource=subject.get("subresource", ""),
+        code=(entry.get("responseStatus") or {}).get("code", 0),
+        at=datetime.fromisoformat(entry["stageTimestamp"]).timestamp(),
+    )
+
+
+class OperatorProcess:
+    """The operator as users run it."""
+
+    def __init__(self, server: ApiServer) -> None:
+        self._environment = os.environ | {
+            "KUBECONFIG": str(server.kubeconfig_for(OPERATOR, "system:masters")),
+            "HOST": "127.0.0.1",
+            "POD_NAMESPACE": NAMESPACE,
+            "LOG_LEVEL": "WARNING",
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+        self.started = 0.0
+
+    def start(self) -> None:
+        """Start it; it is ready when it is."""
+        probe, metrics = free_ports(2)
+        ports = {"PROBE_PORT": str(probe), "METRICS_PORT": str(metrics)}
+        self.started = time.time()
+        self._process = subprocess.Popen(
+            [Path(sys.executable).with_name("smart-embedder-operator"), "run"],
+            env=self._environment | ports,
+        )
+
+    def stop(self) -> None:
+        """End it in good order."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+
+    def memory(self) -> float:
+        """Resident megabytes."""
+        assert self._process is not None
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
+        return int(line.split()[1]) / 1024
+
+
+def embedder(number: int) -> dict[str, Any]:
+    """One of many; with an autoscaler, so that every kind of child is there."""
+    return {
+        "apiVersion": kinds.EMBEDDERS.api_version,
+        "kind": kinds.EMBEDDERS.kind,
+        "metadata": {"name": f"e{number:04}", "namespace": NAMESPACE},
+        "spec": {
+            "models": {"embedding": "BAAI/bge-m3"},
+            "autoscaling": {"mode": "HPA", "minReplicas": 1, "maxReplicas": 3},
+        },
+    }
+
+
+async def each(items: Iterable[int], act: Callable[[int], Awaitable[object]]) -> None:
+    """Do something with every item, several at once."""
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def one(item: int) -> None:
+        async with slots:
+            await act(item)
+
+    await asyncio.gather(*(one(item) for item in items))
+
+
+async def until(what: str, check: Callable[[], bool], seconds: float = 900.0) -> None:
+    """Wait for something the audit log will show."""
+    deadline = time.monotonic() + seconds
+    while not await asyncio.to_thread(check):
+        if time.monotonic() > deadline:
+            raise TimeoutError(what)
+        await asyncio.sleep(1.0)
+
+
+def created(audit: AuditLog) -> dict[str, float]:
+    """When the first status of each Embedder was written: its children are all there then."""
+    found: dict[str, float] = {}
+    for request in audit.writes():
+        if (request.resource, request.subresource) == ("embedders", "status"):
+            found.setdefault(request.name, request.at)
+    return found
+
+
+def quantiles(values: list[float]) -> tuple[float, float]:
+    """p50 and p99."""
+    cut = statistics.quantiles(values, n=100, method="inclusive")
+    return cut[49], cut[98]
+
+
+async def bulk(kube: KubeClient, audit: AuditLog, numbers: range) -> tuple[float, float]:
+    """Apply many at once; p50 and p99 of the seconds until all children of one are there."""
+    applied: dict[str, float] = {}
+
+    async def create(number: int) -> None:
+        applied[f"e{number:04}"] = time.time()
+        await kube.create(kinds.EMBEDDERS, embedder(number))
+
+    await each(numbers, create)
+    await until("children of all Embedders", lambda: applied.keys() <= created(audit).keys())
+    done = created(audit)
+    return quantiles([done[name] - at for name, at in applied.items()])
+
+
+async def edits(kube: KubeClient, audit: AuditLog, count: int) -> tuple[float, float]:
+    """Change one Embedder after another; seconds until its Deployment has changed."""
+    began: dict[str, float] = {}
+    for number in range(count):
+        name = f"e{number:04}"
+        live = await kube.get(kinds.EMBEDDERS, name, NAMESPACE)
+        live["spec"]["serving"] = {"maxBatchTokens": 4096}
+        began[name] = time.time()
+        await kube.replace(kinds.EMBEDDERS, live)
+        await asyncio.sleep(0.5)
+
+    def changed() -> dict[str, float]:
+        return {
+            request.name.rpartition("-")[0]: request.at
+            for request in audit.writes(min(began.values()))
+            if request.resource == "deployments"
+        }
+
+    await until("the edits to be rolled out", lambda: began.keys() <= changed().keys(), 120)
+    done = changed()
+    return quantiles([done[name] - at for name, at in began.items()])
+
+
+async def settled(audit: AuditLog, quiet: float = 20.0) -> None:
+    """Until nothing has been written for a while."""
+    await until("silence", lambda: not audit.writes(time.time() - quiet))
+
+
+async def measure(server: ApiServer, count: int, minutes: float) -> list[tuple[str, str]]:
+    """Everything, in order."""
+    server.kubectl("apply", "--server-side", "-f", "-", stdin=crd())
+    server.kubectl("wait", "--for=condition=Established", "crd/embedders.smart-embedder.io")
+    audit = AuditLog(server.audit_log)
+    operator = OperatorProcess(server)
+    rows: list[tuple[str, str]] = []
+    async with KubeClient(from_kubeconfig(server.kubeconfig)) as kube:
+        operator.start()
+        try:
+            few = await bulk(kube, audit, range(min(20, count)))
+            rows.append(("20 applied at once: children present, p50 / p99", seconds(*few)))
+            await settled(audit)
+            rows.append(("memory with 20 (goal 120 MB)", f"{operator.memory():.0f} MB"))
+            many = await bulk(kube, audit, range(20, count))
+            rows.append((f"{count} applied at once: p50 / p99", seconds(*many)))
+            await settled(audit)
+            rows.append((f"memory with {count} (goal 250 MB)", f"{operator.memory():.0f} MB"))
+            one = await edits(kube, audit, min(50, count))
+            rows.append(("one change: Deployment written, p50 / p99 (goal 2 s)", seconds(*one)))
+            await settled(audit)
+            rows += await silence(audit, minutes)
+            rows += await restart(audit, operator, count)
+            rows.append(("memory after it", f"{operator.memory():.0f} MB"))
+        finally:
+            operator.stop()
+    return rows
+
+
+async def silence(audit: AuditLog, minutes: float) -> list[tuple[str, str]]:
+    """Count what a steady state costs."""
+    began = time.time()
+    await asyncio.sleep(60 * minutes)
+    writes = len(audit.writes(began))
+    reads = sum(1 for _ in audit.requests(OPERATOR, began)) - writes
+    return [
+        ("steady state: writes a minute (goal 0)", f"{writes / minutes:.1f}"),
+        ("steady state: reads a minute", f"{reads / minutes:.0f}"),
+    ]
+
+
+async def restart(audit: AuditLog, operator: OperatorProcess, count: int) -> list[tuple[str, str]]:
+    """Stop and start; a full look at everything, which has to write nothing."""
+    operator.stop()
+    operator.start()
+
+    def looked_at() -> list[float]:
+        first: dict[str, float] = {}
+        for request in audit.requests(OPERATOR, operator.started):
+            if (request.resource, request.verb) == ("embedders", "get"):
+                first.setdefault(request.name, request.at)
+        return sorted(first.values())
+
+    await until("a look at everything", lambda: len(looked_at()) >= count)
+    looks = looked_at()
+    requests = sum(1 for _ in audit.requests(OPERATOR, operator.started))
+    first, last = looks[0] - operator.started, looks[-1] - operator.started
+    writes = len(audit.writes(operator.started))
+    return [
+        ("restart to first reconcile (goal 15 s)", f"{first:.1f} s"),
+        ("full resync after it", f"{last - first:.1f} s, {requests} requests, {writes} writes"),
+    ]
+
+
+def seconds(p50: float, p99: float) -> str:
+    """Two figures for the table."""
+    return f"{p50:.2f} s / {p99:.2f} s"
+
+
+def main() -> None:
+    """Read the arguments, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--embedders", type=int, default=1000)
+    parser.add_argument("--minutes", type=float, default=2.0, help="of steady state")
+    asked = parser.parse_args()
+    with api_server() as server:
+        rows = asyncio.run(measure(server, asked.embedders, asked.minutes))
+    width = max(len(what) for what, _ in rows)
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the end")
+    for what, figure in rows:
+        print(f"{what:<{width}}  {figure}")
+
+
+if __name__ == "__main__":
+    main()
