@@ -39,7 +39,6 @@ class Devices:
         observer: Observer,
     ) -> None:
         self._workers = [Worker(replica, options) for replica in replicas]
-        self._replicas = replicas
         self._options = options
         self._queue = queue
         self._observer = observer

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from smart_embedder.scheduling.job import Job
+from smart_embedder.scheduling.observer import Lane
 
 Place = tuple[Job, int]
 """A job and one of its slots."""
@@ -18,14 +19,15 @@ class Flights:
         """Let slots follow equal texts that are on their way; return those that must go alone."""
         own = []
         for slot in slots:
-            place = (job, slot)
-            leader, led = self._leaders.setdefault((job.model, job.keys[slot]), place)
+            key, place = (job.model, job.keys[slot]), (job, slot)
+            leader, led = self._leaders.setdefault(key, place)
             if leader is job and led == slot:
                 own.append(slot)
-            elif job.outputs & leader.outputs == job.outputs:
+            elif _may_follow(job, leader):
                 leader.followers.setdefault(led, []).append(place)
                 job.following.add(leader)
             else:
+                self._leaders[key] = place
                 own.append(slot)
         return own
 
@@ -40,3 +42,14 @@ class Flights:
         key = (job.model, job.keys[slot])
         if self._leaders.get(key) == (job, slot):
             del self._leaders[key]
+
+
+def _may_follow(job: Job, leader: Job) -> bool:
+    """Whether the leader finds all that is wanted, and waits in no queue the job would not.
+
+    A query that happens to stand in somebody's reindex must not wait for the reindex.
+    """
+    ours, theirs = job.ticket, leader.ticket
+    prompt = theirs.lane is Lane.INTERACTIVE
+    same_line = (ours.lane, ours.client) == (theirs.lane, theirs.client)
+    return (prompt or same_line) and job.outputs & leader.outputs == job.outputs

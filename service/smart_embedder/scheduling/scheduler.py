@@ -52,8 +52,8 @@ class Scheduler:
     ) -> None:
         self.tally = Tally(observer)
         self._queue: Queue[Job] = Queue(clock)
-        self.devices = Devices(replicas, options, self._queue, self.tally)
-        self._door = Door(options, _max_tokens(replicas, options), self.devices, self.tally, clock)
+        self._devices = Devices(replicas, options, self._queue, self.tally)
+        self._door = Door(options, _max_tokens(replicas, options), self._devices, self.tally, clock)
         self._cache = Cache(options.cache_entries)
         self._flights = Flights()
         self._fingerprints = {
@@ -68,7 +68,7 @@ class Scheduler:
     @property
     def alive(self) -> bool:
         """Whether any device answers."""
-        return self.devices.alive
+        return self._devices.alive
 
     async def warm_up(self, name: str, model: Model, rounds: int, texts: int) -> None:
         """Run a model on every device before anybody waits for it."""
@@ -77,16 +77,16 @@ class Scheduler:
             [prepared] = model.prepare_pairs(WARM_UP, [WARM_UP])
         else:
             [prepared] = model.prepare([WARM_UP])
-        await self.devices.warm_up(name, prepared.ids, outputs, rounds, texts)
+        await self._devices.warm_up(name, prepared.ids, outputs, rounds, texts)
 
     async def stop(self) -> bool:
         """End the threads; say whether all have ended, so that models may be closed."""
-        return await self.devices.stop()
+        return await self._devices.stop()
 
     async def run(self) -> None:
         """Serve until cancelled; whatever ends it, nobody is left waiting."""
         try:
-            await self.devices.serve(self._deliver)
+            await self._devices.serve(self._deliver)
         finally:
             self.end()
 
@@ -158,7 +158,7 @@ class Scheduler:
             waiting=len(self._queue),
             tokens=tokens,
             oldest_wait_seconds=self._queue.oldest_wait,
-            estimated_drain_seconds=self.devices.seconds(tokens),
+            estimated_drain_seconds=self._devices.seconds(tokens),
         )
 
     def retry_after(self) -> float:
@@ -180,7 +180,7 @@ class Scheduler:
         texts = [(len(job.ids[slot]), slot) for slot in own]
         if texts:
             self._queue.push(job, job.model, (job.ticket.lane, job.ticket.client), texts)
-            self.devices.wake()
+            self._devices.wake()
         return sum(length for length, _ in texts)
 
     def _look_up(self, job: Job) -> Sequence[int]:
@@ -232,7 +232,7 @@ class Scheduler:
         for each in (job, *job.following):
             if each.over:
                 self._prune(each, reason)
-            for batch in self.devices.abandon(each):
+            for batch in self._devices.abandon(each):
                 for running, slots in batch.shares:
                     self._forget(running, slots)
 

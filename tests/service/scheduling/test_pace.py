@@ -24,7 +24,7 @@ def test_a_budget_is_cut_to_the_target_time_but_never_below_what_a_device_needs(
     assert budget.tokens(pace) == 20_000
     slow = Pace()
     slow.measured(500, 1.0)
-    assert budget.tokens(slow) == 1024
+    assert budget.tokens(slow) == 256
 
 
 @given(st.integers(1, 10_000), st.lists(st.integers(1, 20_000), max_size=50))

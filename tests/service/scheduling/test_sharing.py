@@ -74,6 +74,22 @@ async def test_a_text_that_wants_more_than_the_one_in_flight_goes_alone(
     assert fake_embedding.texts_seen == 2
 
 
+async def test_a_query_that_stands_in_a_reindex_does_not_wait_for_the_reindex(
+    make_engine, fake_embedding, until
+) -> None:
+    async with make_engine(cache_entries=0) as engine:
+        held = await _hold(engine, fake_embedding, until)
+        reindex = asyncio.create_task(engine.embed(["shared", "other"], lane=Lane.BULK))
+        await until(lambda: engine.queue().waiting == 2)
+        query = asyncio.create_task(engine.embed(["shared"]))
+        await until(lambda: engine.queue().waiting == 3)
+        late = asyncio.create_task(engine.embed(["shared"], lane=Lane.BULK))
+        await until(lambda: engine.statistics().deduplicated_texts == 1)
+        fake_embedding.gate.set()
+        await asyncio.gather(held, reindex, query, late)
+    assert [len(batch) for batch in fake_embedding.passes] == [1, 1, 2]
+
+
 async def test_who_follows_a_text_still_gets_it_when_its_first_caller_goes(
     make_engine, fake_embedding, until
 ) -> None:
@@ -101,8 +117,10 @@ async def test_a_shared_text_is_dropped_when_its_last_caller_goes(
             await until(lambda count=count: engine.queue().depth == count + 2)
             await until(lambda: engine.queue().waiting == 1)
         await until(lambda: engine.statistics().deduplicated_texts == 1)
-        for caller in callers:
-            caller.cancel()
+        callers[0].cancel()
+        await until(callers[0].done)
+        assert engine.queue().waiting == 1
+        callers[1].cancel()
         await until(lambda: engine.queue().waiting == 0)
         fake_embedding.gate.set()
         await held
