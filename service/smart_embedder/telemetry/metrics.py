@@ -75,8 +75,8 @@ class Metrics:
         )
         _start_at_zero(self.embedding_rejected, REFUSALS)
         for status in STATUSES:
-            self.embedding_requests.labels(status, "/embeddings/")
-        self.embedding_seconds.labels("/embeddings/")
+            self.embedding_requests.labels(status, "/embeddings")
+        self.embedding_seconds.labels("/embeddings")
 
     def _reranks(self) -> None:
         self.rerank_requests = self._counter(

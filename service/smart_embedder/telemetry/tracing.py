@@ -12,7 +12,7 @@ from typing import Any
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -42,15 +42,15 @@ class Tracing:
         parent: Context = _W3C.extract(headers)
         return self._tracer.start_span(method, parent, kind=SpanKind.SERVER, start_time=started)
 
-    def stages(self, answered: Answered, started: int) -> None:
+    def stages(self, answered: Answered) -> None:
         """Add what a request went through to its span: the stages were measured once, elsewhere."""
         span = trace.get_current_span()
-        if self._tracer is None or not span.is_recording():
-            return
+        if not isinstance(span, ReadableSpan) or span.start_time is None:
+            return  # not sampled
         now = time.time_ns()
         spent = answered.tokenize + answered.queue + answered.inference
         begins = now - int(spent * NANOSECONDS)
-        self._stage("admit", started, begins)
+        self._stage("admit", span.start_time, begins)
         for name, seconds in (
             ("tokenize", answered.tokenize),
             ("queue", answered.queue),
@@ -66,7 +66,7 @@ class Tracing:
 
     def batch(self, batch: BatchFacts, seconds: float, outcome: Outcome) -> None:
         """Report one pass, linked to the requests it served; a trace of its own."""
-        served = [context for context in batch.traces if isinstance(context, SpanContext)]
+        served = {each.span_id: each for each in batch.traces if isinstance(each, SpanContext)}
         if self._tracer is None or not served:
             return
         now = time.time_ns()
@@ -74,7 +74,7 @@ class Tracing:
             f"batch {batch.kind}",
             Context({}),
             start_time=now - int(seconds * NANOSECONDS),
-            links=[Link(context) for context in dict.fromkeys(served)],
+            links=[Link(context) for context in served.values()],
             attributes={
                 "smart_embedder.device": batch.device,
                 "smart_embedder.model": batch.model,

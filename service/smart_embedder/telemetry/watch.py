@@ -49,6 +49,8 @@ class Watch(Silent):
         metrics.tokenization.observe(answered.tokenize, exemplar)
         metrics.queueing.observe(answered.queue, exemplar)
         metrics.inference.observe(answered.inference, exemplar)
+        if not self._tracing.off:
+            self._tracing.stages(answered)
 
     def batch_finished(self, batch: BatchFacts, seconds: float, outcome: Outcome) -> None:
         """See `Observer`."""

@@ -1,0 +1,42 @@
+"""A watched application over a fake engine."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from smart_embedder.app import create_app
+from smart_embedder.engine import Engine
+from smart_embedder.lifecycle import Lifecycle
+from smart_embedder.results import State
+from smart_embedder.settings import Settings
+from smart_embedder.telemetry.telemetry import Telemetry
+from smart_embedder.telemetry.tracing import Tracing
+
+MakeEngine = Callable[..., AbstractAsyncContextManager[Engine]]
+MakeWatched = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
+
+
+@pytest.fixture
+def make_watched(make_engine: MakeEngine) -> MakeWatched:
+    """Make a client of a watched application; keywords are settings, `tracing` is a tracer."""
+
+    @asynccontextmanager
+    async def make(
+        tracing: Tracing | None = None, **settings: Any
+    ) -> AsyncIterator[httpx.AsyncClient]:
+        lifecycle = Lifecycle()
+        read = Settings(**settings)
+        telemetry = Telemetry(read, lifecycle, tracing)
+        async with make_engine(observer=telemetry.observer) as engine:
+            telemetry.follow(engine)
+            lifecycle.become(State.READY)
+            app = create_app(read, engine, lifecycle, meters=telemetry)
+            watched: Any = telemetry.around(app)
+            transport = httpx.ASGITransport(watched, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+                yield client
+
+    return make

@@ -1,0 +1,149 @@
+"""The names people's dashboards depend on, and what moves them."""
+
+import random
+import re
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse
+
+pytestmark = pytest.mark.anyio
+
+MakeWatched = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
+GOLDEN = Path(__file__).with_name("metric_names.txt")
+
+
+def samples(page: str) -> dict[str, float]:
+    """Every series of a page, by name and labels."""
+    return {
+        f"{sample.name}{sorted(sample.labels.items())}": sample.value
+        for family in parse(page)
+        for sample in family.samples
+    }
+
+
+def value(page: str, name: str, **labels: str) -> float:
+    """One series."""
+    return samples(page)[f"{name}{sorted(labels.items())}"]
+
+
+async def test_every_name_type_and_label_is_the_one_in_the_golden_list(
+    make_watched: MakeWatched,
+) -> None:
+    async with make_watched() as client:
+        await client.post("/embeddings/", json={"sentences": ["a"]})
+        await client.post("/rerank", json={"query": "a", "passages": ["a"]})
+        page = (await client.get("/metrics")).text
+
+    families = [family for family in parse(page) if not family.name.endswith("_created")]
+    lines = sorted(
+        f"{family.name} {family.type} "
+        + ",".join(sorted({label for s in family.samples for label in s.labels} - {"le"}))
+        for family in families
+    )
+
+    assert [line.strip() for line in lines] == GOLDEN.read_text().splitlines()
+
+
+async def test_queue_and_counters_are_there_at_zero_before_the_first_request(
+    make_watched: MakeWatched,
+) -> None:
+    async with make_watched() as client:
+        page = (await client.get("/metrics")).text
+
+    assert value(page, "smart_embedder_queue_depth") == 0
+    assert value(page, "smart_embedder_interactive_queue_depth") == 0
+    assert value(page, "embedding_requests_total", status="error", endpoint="/embeddings") == 0
+    assert value(page, "rerank_requests_rejected_total", reason="requests") == 0
+    assert value(page, "smart_embedder_oom_total") == 0
+    assert value(page, "smart_embedder_lifecycle_state", state="ready") == 1
+
+
+async def test_a_request_is_counted_with_its_texts_tokens_and_stages(
+    make_watched: MakeWatched,
+) -> None:
+    async with make_watched() as client:
+        await client.post("/embeddings/", json={"sentences": ["one two", "three"]})
+        page = (await client.get("/metrics")).text
+
+    assert value(page, "embedding_requests_total", status="success", endpoint="/embeddings") == 1
+    assert value(page, "embedding_sentences_processed_total") == 2
+    assert value(page, "smart_embedder_inference_duration_seconds_count") == 1
+    assert value(page, "smart_embedder_batch_texts_sum") == 2
+    assert value(page, "smart_embedder_requests_total", dialect="native", code="200") == 1
+    assert value(page, "smart_embedder_queue_depth") == 0
+
+
+async def test_tokens_are_charged_to_the_name_of_the_api_token_never_to_an_address(
+    make_watched: MakeWatched,
+) -> None:
+    body = {"sentences": ["one two"]}
+    async with make_watched() as anybody:
+        await anybody.post("/embeddings/", json=body)
+        open_page = (await anybody.get("/metrics")).text
+    async with make_watched(api_token="secret") as client:
+        await client.post("/embeddings/", json=body, headers={"Authorization": "Bearer secret"})
+        page = (await client.get("/metrics")).text
+
+    assert 'token_name="anonymous"' in open_page
+    assert 'token_name="api_token"' in page
+    assert "secret" not in page
+
+
+async def test_a_refused_and_a_wrong_request_are_told_apart(make_watched: MakeWatched) -> None:
+    async with make_watched(rate_limit_requests_per_minute=1, rate_limit_burst_size=1) as client:
+        await client.post("/embeddings/", json={"sentences": 7})
+        await client.post("/embeddings/", json={"sentences": ["a"]})
+        page = (await client.get("/metrics")).text
+
+    assert value(page, "embedding_requests_total", status="error", endpoint="/embeddings") == 1
+    assert value(page, "embedding_requests_total", status="rejected", endpoint="/embeddings") == 1
+    assert value(page, "embedding_requests_rejected_total", reason="rate") == 1
+
+
+async def test_ten_thousand_random_requests_do_not_multiply_the_series(
+    make_watched: MakeWatched,
+) -> None:
+    rng = random.Random(5)
+    bodies = [
+        lambda: {"sentences": [rng.choice("abc")]},
+        lambda: {"inputs": [rng.choice("abc")]},
+        lambda: {"input": "a", "model": f"none-{rng.random()}"},
+        lambda: {"nonsense": rng.random()},
+    ]
+    paths = ["/embeddings/", "/embed", "/v1/embeddings", "/api/v1/embed"]
+    async with make_watched(rate_limit_requests_per_minute=0) as client:
+
+        async def send(count: int) -> int:
+            for _ in range(count):
+                path = rng.choice([*paths, f"/{rng.random()}"])
+                headers = {"X-Request-Id": str(rng.random())}
+                await client.post(path, json=rng.choice(bodies)(), headers=headers)
+            return len(samples((await client.get("/metrics")).text))
+
+        few = await send(500)
+        many = await send(9_500)
+
+    assert many <= few + 20  # a status or two that the first five hundred did not meet
+
+
+async def test_openmetrics_is_given_to_those_who_ask(make_watched: MakeWatched) -> None:
+    async with make_watched() as client:
+        plain = await client.get("/metrics")
+        asked = await client.get("/metrics", headers={"Accept": "application/openmetrics-text"})
+
+    assert plain.headers["content-type"].startswith("text/plain")
+    assert asked.headers["content-type"].startswith("application/openmetrics-text")
+    assert {family.name for family in parse_openmetrics(asked.text)} > {"embedding_requests"}
+
+
+async def test_every_metric_of_the_configuration_has_words(make_watched: MakeWatched) -> None:
+    async with make_watched() as client:
+        page = (await client.get("/metrics")).text
+
+    helps = re.findall(r"^# HELP (\S+) (.*)$", page, re.MULTILINE)
+    assert all(words for _, words in helps)
