@@ -42,13 +42,16 @@ class LlamaError(msgspec.Struct):
         return cls(LlamaErrorDetail(problem.status, problem.sentence, kind))
 
 
+_TINY = np.finfo(np.float32).tiny
+
 LLAMACPP = Dialect(name="llama.cpp", error=LlamaError, statuses={Overloaded: 503})
 
 
 class LlamaEmbedOptions(msgspec.Struct, kw_only=True):
     """What a request may say beside its texts."""
 
-    embd_normalize: Annotated[int, msgspec.Meta(ge=-1)] = 2
+    embd_normalize: Annotated[int, msgspec.Meta(ge=-1, le=2**31 - 1)] = 2
+    """A C int over there."""
     model: str | None = None
 
 
@@ -227,12 +230,12 @@ def scaled(rows: Floats, norm: int) -> Floats:
     """Normalise raw vectors as `embd_normalize` says."""
     if norm in (-1, 2):  # left alone, or of length one already
         return rows
-    order = np.inf if norm == 0 else norm
-    lengths = np.linalg.norm(rows, ord=order, axis=1, keepdims=True)
+    # Of length one in the largest norm first, so that no power runs out of a float's range.
+    found: Floats = rows / np.maximum(np.abs(rows).max(axis=1, keepdims=True), _TINY)
     if norm == 0:
-        lengths /= 32760
-    found: Floats = rows / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return found
+        return found * np.float32(32760)
+    lengths = np.linalg.norm(found, ord=float(norm), axis=1, keepdims=True)
+    return found / np.maximum(lengths, _TINY)
 
 
 def _post(path: str, handle: Any, body: Any, answer: Any, summary: str, *keys: str) -> Endpoint:

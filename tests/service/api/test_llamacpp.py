@@ -41,6 +41,7 @@ async def test_input_alone_on_the_shared_path_is_openais(client: httpx.AsyncClie
         (1, lambda row: np.abs(row).sum()),
         (2, np.linalg.norm),
         (3, lambda row: (np.abs(row) ** 3).sum() ** (1 / 3)),
+        (2**31 - 1, lambda row: np.abs(row).max()),
     ],
 )
 async def test_a_vector_is_normalised_by_the_norm_that_is_named(
@@ -86,6 +87,7 @@ async def test_tokens_come_with_their_pieces_when_asked(client: httpx.AsyncClien
     [
         ("/embedding", {"content": []}),
         ("/embedding", {"content": "a", "embd_normalize": -2}),
+        ("/embedding", {"content": "a", "embd_normalize": 2**31}),
         ("/reranking", {"query": "q", "documents": []}),
         ("/reranking", {"query": "q", "documents": ["x"], "top_n": -1}),
     ],
