@@ -8,7 +8,6 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from types import TracebackType
 from typing import Self
 
 from smart_embedder.assembly import Computed, check_dimensions, embeddings_of, ranking_of
@@ -87,12 +86,7 @@ class Engine:
         await self.start()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """Stop."""
         await self.stop()
 
@@ -193,7 +187,7 @@ class Engine:
     ) -> list[list[Piece]]:
         """Say which characters became which token."""
         self._check_ready()
-        tokenize = self._model(self.lookup(model).name).tokenize
+        tokenize = self._reader(model).tokenize
         return await self._tokenizers.call(partial(tokenize, texts, prompt=prompt, special=special))
 
     async def decode(
@@ -201,7 +195,7 @@ class Engine:
     ) -> str:
         """Turn token ids back into a text."""
         self._check_ready()
-        decode = self._model(self.lookup(model).name).decode
+        decode = self._reader(model).decode
         return await self._tokenizers.call(partial(decode, ids, skip_special=skip_special))
 
     @property
@@ -282,6 +276,9 @@ class Engine:
     def _model(self, name: str) -> Model:
         """Any device's tokenizer will do."""
         return self._replicas[0].models[name].model
+
+    def _reader(self, name: str | None) -> Model:
+        return self._model(self._roster.route(name, Output.NONE)[0].name)
 
     def _check_ready(self) -> Scheduler:
         if self._scheduler is None or self.state is not State.READY:

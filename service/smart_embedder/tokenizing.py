@@ -23,7 +23,7 @@ class Tokenizers:
     """A pool of threads; the tokenizers release the GIL while they work."""
 
     def __init__(self, workers: int | None) -> None:
-        self._pool = ThreadPoolExecutor(workers or os.cpu_count(), "tokenizer")
+        self._pool = ThreadPoolExecutor(workers or _cores(), "tokenizer")
 
     async def call(self, function: Callable[[], Result]) -> Result:
         """Run something that belongs to a tokenizer."""
@@ -56,3 +56,10 @@ def estimate(texts: Sequence[Text], max_tokens: int) -> int:
         min(len(text) // CHARACTERS + 2 if isinstance(text, str) else len(text), max_tokens)
         for text in texts
     )
+
+
+def _cores() -> int:
+    """Count the cores this process may use, where the system tells; a container has fewer."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
