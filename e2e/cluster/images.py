@@ -1,8 +1,10 @@
 """Builds images with buildah and lays them out where the cluster's registry serves them from."""
 
+import fcntl
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,11 +80,11 @@ def build(recipe: Recipe, arguments: Mapping[str, str] | None = None) -> str:
 
 def publish(reference: str) -> None:
     """Put a built image where nodes find it, uncompressed: compressing costs minutes."""
-    if reference not in published():
-        store().mkdir(parents=True, exist_ok=True)
-        source = f"containers-storage:[overlay@{cache() / 'images'}+{_RUN}]{reference}"
-        copy = ["skopeo", "copy", "--quiet", "--dest-oci-accept-uncompressed-layers"]
-        output([*_APART, *copy, source, f"oci:{store()}:{reference}"])
+    with _alone():
+        if reference not in published():
+            source = f"containers-storage:[overlay@{cache() / 'images'}+{_RUN}]{reference}"
+            copy = ["skopeo", "copy", "--quiet", "--dest-oci-accept-uncompressed-layers"]
+            output([*_APART, *copy, source, f"oci:{store()}:{reference}"])
 
 
 def published() -> dict[str, str]:
@@ -135,6 +137,15 @@ def prune(keep: set[str]) -> None:
     for blob in (store() / "blobs" / "sha256").iterdir():
         if f"sha256:{blob.name}" not in used:
             blob.unlink()
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One writer at a time: the layout's index is rewritten as a whole."""
+    store().mkdir(parents=True, exist_ok=True)
+    with (store() / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _ours(reference: str) -> bool:

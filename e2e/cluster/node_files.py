@@ -157,6 +157,7 @@ state = "/run/containerd/state"
     config_path = "{folder}/registry"
 """
 _HOSTS = """\
+server = "{registry}"
 [host."{registry}"]
   capabilities = ["pull", "resolve"]
 """
