@@ -28,7 +28,7 @@ class EmbedV1Error(msgspec.Struct):
     @classmethod
     def of(cls, problem: Problem) -> Self:
         """Shape a problem."""
-        return cls(problem.message, problem.code)
+        return cls(problem.sentence, problem.code)
 
 
 EMBED_V1 = Dialect(name="/api/v1/embed", error=EmbedV1Error, statuses={InvalidInput: 422})

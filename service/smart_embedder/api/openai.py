@@ -34,7 +34,7 @@ class OpenAIError(msgspec.Struct):
     @classmethod
     def of(cls, problem: Problem) -> Self:
         """Shape a problem; the type follows OpenAI's own words for each status."""
-        return cls(ErrorDetail(problem.message, _kind(problem.status), problem.field, problem.code))
+        return cls(ErrorDetail(problem.sentence, _kind(problem.status), problem.field, problem.code))
 
 
 def _kind(status: int) -> str:
