@@ -57,4 +57,4 @@ bench-operator: venv ## 1,000 Embedders against a real API server
 	@$(BIN)/python -m bench.operator
 
 crd: venv ## Write the CRD from operator/…/spec.py into the chart
-	@$(BIN)/smart-embedder-operator crd > charts/smart-embedder/crds/embedder.yaml
+	@$(BIN)/smart-embedder-operator crd > charts/smart-embedder/files/crd.yaml
