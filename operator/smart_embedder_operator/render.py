@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import yaml
+from msgspec.structs import replace
 
 from smart_embedder_operator import schema
-from smart_embedder_operator.decision import decide
+from smart_embedder_operator.decision import Decision, decide
 from smart_embedder_operator.observed import Manifest, Observed
 from smart_embedder_operator.platform import Platform
 
@@ -35,13 +36,22 @@ def _is_embedder(document: object) -> bool:
 
 
 def _objects(manifest: Manifest, platform: Platform) -> Iterator[Manifest]:
-    decision = decide(manifest, platform, Observed(now=datetime.now(UTC)))
+    decision = _decide(manifest, platform)
     if decision.trouble is not None:
         raise NotRendered(f"{_name(manifest)}: {decision.trouble}")
     if decision.objects is None:
         raise NotRendered(f"{_name(manifest)} is paused: nothing would be applied")
     for item in decision.objects:
         yield _with_replicas(item, decision.replicas)
+
+
+def _decide(manifest: Manifest, platform: Platform) -> Decision:
+    """As on an empty cluster, but past the download: the Deployment that waits for it is shown."""
+    empty = Observed(now=datetime.now(UTC))
+    first = decide(manifest, platform, empty)
+    done = {"status": {"succeeded": 1}}
+    jobs = tuple(item | done for item in first.objects or () if item["kind"] == "Job")
+    return decide(manifest, platform, replace(empty, objects=jobs)) if jobs else first
 
 
 def _with_replicas(item: Manifest, replicas: dict[str, int]) -> Manifest:

@@ -159,9 +159,8 @@ def _environment(spec: Spec) -> list[Manifest]:
     if spec.ca_bundle is not None:
         path = f"{CA_FOLDER}/ca.crt"
         ours += [{"name": name, "value": path} for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")]
-    merged = merge({"env": ours}, {"env": plain(spec.env)})
-    environment: list[Manifest] = merged["env"]
-    return environment
+    theirs = {variable.name for variable in spec.env}
+    return [*(one for one in ours if one["name"] not in theirs), *plain(spec.env)]
 
 
 _POD_ATTRIBUTES = ",".join(
@@ -186,15 +185,20 @@ def _spread(embedder: Embedder, fingerprint: str) -> list[Manifest]:
     wish = embedder.spec.availability.spread
     if wish == "Disabled":
         return []
+    # A cluster without zones has no node that a hard rule about them would accept.
+    rules = {
+        "kubernetes.io/hostname": "DoNotSchedule" if wish == "Required" else "ScheduleAnyway",
+        "topology.kubernetes.io/zone": "ScheduleAnyway",
+    }
     return [
         {
             "topologyKey": key,
             "maxSkew": 1,
-            "whenUnsatisfiable": "DoNotSchedule" if wish == "Required" else "ScheduleAnyway",
+            "whenUnsatisfiable": rule,
             "labelSelector": {"matchLabels": track_selector(embedder.name, fingerprint)},
             "matchLabelKeys": ["pod-template-hash"],
         }
-        for key in ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
+        for key, rule in rules.items()
     ]
 
 

@@ -146,7 +146,10 @@ class Availability(Piece, frozen=True, kw_only=True):
     ] = "Auto"
     spread: Annotated[
         Literal["Preferred", "Required", "Disabled"],
-        says("Spread the pods over nodes and zones: if possible, always, or not at all."),
+        says(
+            "Spread the pods: Preferred over nodes and zones where it can be, Required never two "
+            "more on one node than on another, Disabled not at all."
+        ),
     ] = "Preferred"
 
 

@@ -76,8 +76,8 @@ class Cache(Piece, frozen=True, kw_only=True):
         Rule(
             "!has(oldSelf.storageClassName) || !has(self.storageClassName) || "
             "self.storageClassName == oldSelf.storageClassName",
-            "a volume cannot change its StorageClass: set spec.cache.type to EmptyDir first, and then "
-            "to PVC with the new class",
+            "a volume cannot change its StorageClass: set spec.cache.type to EmptyDir first, and "
+            "then to PVC with the new class",
         ),
         Rule(
             "!has(oldSelf.size) || !has(self.size) || !isQuantity(self.size) || "
