@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from smart_embedder import Engine, EngineOptions, ModelOptions, SchedulingOptions
 from smart_embedder.errors import EmbedderError, InvalidInput, NonFiniteOutput, OutOfMemory
@@ -26,6 +27,10 @@ from smart_embedder.models.model import (
 )
 from smart_embedder.scheduling.observer import Observer
 from smart_embedder.scheduling.replica import Placed, Replica
+
+# Machines are shared: how long one example takes says nothing about the code.
+settings.register_profile("service", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("service")
 
 START, END = 0, 2
 WIDTH = 8

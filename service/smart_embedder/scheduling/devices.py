@@ -123,9 +123,7 @@ class Devices:
 
     def _finished(self, order: Order, batch: Batch, facts: BatchFacts, deliver: Deliver) -> None:
         encoded = order.done.result()
-        # Delivered after the next batch is on its way: the device should not wait for that.
-        loop = asyncio.get_running_loop()
-        loop.call_soon(deliver, batch, encoded.answers, encoded.seconds)
+        deliver(batch, encoded.answers, encoded.seconds)
         for _ in encoded.overflows:
             self._observer.out_of_memory(facts.device)
         if isinstance(encoded.stopped, DeadlineExceeded):

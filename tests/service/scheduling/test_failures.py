@@ -235,3 +235,18 @@ async def test_whoever_waits_at_the_door_is_told_when_it_closes(
         fake_embedding.gate.set()
         await held
         assert await stopping == 0
+
+
+async def test_a_scheduler_that_breaks_leaves_nobody_waiting_and_asks_for_a_restart(
+    make_engine, recorder, until
+) -> None:
+    def broken(_facts: object) -> None:
+        raise RuntimeError("a bug")
+
+    recorder.batch_started = broken
+    async with make_engine(observer=recorder) as engine:
+        with pytest.raises(Unavailable):
+            await engine.embed(["a"])
+        await until(lambda: engine.state == "failed")
+        assert not engine.health.alive
+        assert "a bug" in engine.health.failure

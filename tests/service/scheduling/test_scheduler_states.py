@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 import numpy as np
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -183,7 +183,5 @@ def test_every_submit_ends_exactly_once(make_model, loader_of, recorder) -> None
     machine.TestCase.settings = settings(
         max_examples=60,
         stateful_step_count=25,
-        deadline=None,
-        suppress_health_check=[HealthCheck.too_slow],
     )
     machine.TestCase().runTest()
