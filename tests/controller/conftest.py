@@ -146,9 +146,11 @@ class FakeKube:
     def put(self, resource: Resource, manifest: Manifest, manager: str = "kubectl") -> Manifest:
         """Create or overwrite an object as another client would."""
         key = _key(resource, manifest)
-        if key in self.objects:
-            return self._updated(resource, key, deepcopy(_bare(manifest)), manager)
-        return self._born(resource, key, deepcopy(manifest), manager)
+        if key not in self.objects:
+            return self._born(resource, key, deepcopy(manifest), manager)
+        kept = {"status": self.objects[key].get("status")} if "status" in self.objects[key] else {}
+        head = {"apiVersion": resource.api_version, "kind": resource.kind}
+        return self._updated(resource, key, head | kept | deepcopy(_bare(manifest)), manager)
 
     def edit(
         self,
@@ -342,3 +344,9 @@ def unused_port() -> int:
 @pytest.fixture
 def kube() -> FakeKube:
     return FakeKube()
+
+
+@pytest.fixture(scope="session")
+def make_kube() -> Callable[[], FakeKube]:
+    """For properties, where every example wants an API server of its own."""
+    return FakeKube

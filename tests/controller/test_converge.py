@@ -127,21 +127,19 @@ async def test_our_object_that_lost_its_labels_gets_them_back(kube: Any, converg
     assert kube.find(kinds.SERVICES, "search", "ml")["metadata"]["labels"] == common("search")
 
 
-async def test_one_refused_object_does_not_keep_the_others_back(
-    kube: Any, converge: Steps
-) -> None:
+async def test_one_refused_object_does_not_keep_the_others_back(kube: Any, converge: Steps) -> None:
     kube.refuse = lambda verb, resource, _: (
-        Forbidden("exceeded quota", status=403) if resource == kinds.SERVICES else None
-    ) if verb == "apply" else None
+        (Forbidden("exceeded quota", status=403) if resource == kinds.SERVICES else None)
+        if verb == "apply"
+        else None
+    )
     (refusal,) = await converge(SERVICE, DEPLOYMENT)
     assert (refusal.kind, refusal.code) == ("Service", 403)
     assert "exceeded quota" in refusal.message
     assert kube.find(kinds.DEPLOYMENTS, "search", "ml") is not None
 
 
-async def test_a_passing_failure_ends_the_step_for_another_try(
-    kube: Any, converge: Steps
-) -> None:
+async def test_a_passing_failure_ends_the_step_for_another_try(kube: Any, converge: Steps) -> None:
     kube.refuse = lambda verb, *_: KubeError("busy", status=429) if verb == "apply" else None
     with pytest.raises(KubeError, match="busy"):
         await converge(SERVICE)
@@ -161,9 +159,7 @@ async def test_the_number_of_pods_is_said_apart_and_letting_go_of_it_changes_not
 
 async def test_an_autoscalers_number_is_never_touched(kube: Any, converge: Steps) -> None:
     await converge(DEPLOYMENT)
-    kube.edit(
-        kinds.DEPLOYMENTS, "search", "ml", lambda obj: obj["spec"].update(replicas=7), "hpa"
-    )
+    kube.edit(kinds.DEPLOYMENTS, "search", "ml", lambda obj: obj["spec"].update(replicas=7), "hpa")
     kube.writes.clear()
     await converge(DEPLOYMENT)
     assert kube.writes == []

@@ -76,7 +76,9 @@ def becomes(kube: Any, available: str, at: int) -> None:
         "lastTransitionTime": f"2026-11-20T00:00:{at:02}Z",
     }
     for name in registered(kube):
-        kube.edit(API_SERVICES, name, None, lambda it: it.update(status={"conditions": [condition]}))
+        kube.edit(
+            API_SERVICES, name, None, lambda it: it.update(status={"conditions": [condition]})
+        )
 
 
 async def test_both_versions_are_registered_and_hang_on_the_charts_cluster_role(
