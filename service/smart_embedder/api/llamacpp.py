@@ -231,11 +231,12 @@ def scaled(rows: Floats, norm: int) -> Floats:
     if norm in (-1, 2):  # left alone, or of length one already
         return rows
     # Of length one in the largest norm first, so that no power runs out of a float's range.
-    found: Floats = rows / np.maximum(np.abs(rows).max(axis=1, keepdims=True), _TINY)
+    largest: Floats = rows / np.maximum(np.abs(rows).max(axis=1, keepdims=True), _TINY)
     if norm == 0:
-        return found * np.float32(32760)
-    lengths = np.linalg.norm(found, ord=float(norm), axis=1, keepdims=True)
-    return found / np.maximum(lengths, _TINY)
+        return largest * np.float32(32760)
+    lengths = np.linalg.norm(largest, ord=float(norm), axis=1, keepdims=True)
+    found: Floats = largest / np.maximum(lengths, _TINY)
+    return found
 
 
 def _post(path: str, handle: Any, body: Any, answer: Any, summary: str, *keys: str) -> Endpoint:
