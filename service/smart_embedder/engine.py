@@ -243,11 +243,11 @@ class Engine:
     ) -> list[Computed]:
         """Go the way of every request: admit, tokenize, wait for the vectors."""
         scheduler = self._check_ready()
+        models = [self._model(route.name) for route in routes]
         async with scheduler.request(ticket, wait_seconds):
             started = time.monotonic()
             texts = [
-                await self._tokenizers.prepare(partial(prepare, self._model(route.name)), items)
-                for route in routes
+                await self._tokenizers.prepare(partial(prepare, model), items) for model in models
             ]
             ticket.tokenize = time.monotonic() - started
             ticket.size = sum(len(text.ids) for text in texts[0])
@@ -266,9 +266,10 @@ class Engine:
             await scheduler.warm_up(name, placed.model, options.warmup_rounds, options.warmup_texts)
 
     async def _give_back(self) -> None:
-        """Close the models, unless a thread is stuck in one of them."""
+        """Close the models once, unless a thread is stuck in one of them."""
+        replicas, self._replicas = self._replicas, ()
         if self._scheduler is None or await self._scheduler.stop():
-            for replica in self._replicas:
+            for replica in replicas:
                 for placed in replica.models.values():
                     placed.model.close()
         self._tokenizers.stop()

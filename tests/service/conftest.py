@@ -76,7 +76,7 @@ class FakeModel:
         self.forgetful = False
         self.passes: list[list[Ids]] = []
         self.wanted: list[list[Output]] = []
-        self.closed = False
+        self.closed = 0
 
     @property
     def texts_seen(self) -> int:
@@ -151,7 +151,7 @@ class FakeModel:
         return answers[:-1] if self.forgetful else answers
 
     def close(self) -> None:
-        self.closed = True
+        self.closed += 1
 
     def _fail_if_told(self, batch: Sequence[Ids]) -> None:
         tokens = sum(map(len, batch))

@@ -182,7 +182,7 @@ async def test_an_engine_says_unavailable_before_its_start_and_after_its_end(
     async with make_engine() as engine:
         assert engine.health.ready
     assert engine.state is State.STOPPED
-    assert fake_embedding.closed
+    assert fake_embedding.closed == 1
     with pytest.raises(Unavailable):
         await engine.embed(["a"])
 

@@ -53,7 +53,7 @@ class Devices:
 
     def seconds(self, tokens: float) -> float:
         """Predict how long so many tokens take all devices together, by the measured rate."""
-        rate = sum(worker.pace.rate for worker in self._workers)
+        rate = sum(worker.pace.rate for worker in self._workers if worker.alive)
         return tokens / rate if rate else 0.0
 
     async def warm_up(self, model: str, ids: Ids, wanted: Output, rounds: int, texts: int) -> None:

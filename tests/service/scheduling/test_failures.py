@@ -221,6 +221,20 @@ async def test_the_end_of_the_budget_fails_what_is_left(make_engine, fake_embedd
         assert engine.queue().depth == 0
 
 
+async def test_a_second_stop_does_not_wait_for_the_first(
+    make_engine, fake_embedding, until
+) -> None:
+    async with make_engine() as engine:
+        held = await _hold(engine, fake_embedding, until)
+        patient = asyncio.create_task(engine.stop(drain_seconds=60))
+        await until(lambda: engine.state == "draining")
+        assert await engine.stop(drain_seconds=0) == 1
+        with pytest.raises(Unavailable):
+            await held
+        await patient
+    assert fake_embedding.closed == 1
+
+
 async def test_whoever_waits_at_the_door_is_told_when_it_closes(
     make_engine, fake_embedding, until
 ) -> None:
