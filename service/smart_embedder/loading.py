@@ -50,6 +50,8 @@ async def beside(function: Callable[[], Result]) -> Result:
     return await done
 
 
-def load(options: EngineOptions, report: Report) -> list[Replica]:
-    """Load every served model onto every device that is asked for."""
-    raise NotImplementedError
+def load(options: EngineOptions, report: Report) -> Sequence[Replica]:
+    """Load what the options name; what that takes is imported only now, because it brings torch."""
+    from smart_embedder.placing import place  # noqa: PLC0415 - as said
+
+    return place(options, report)

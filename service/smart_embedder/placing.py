@@ -1,0 +1,39 @@
+"""From the options to models on devices: find the files, know the family, load it everywhere.
+
+Imported only when an engine starts, because it brings torch.
+"""
+
+from functools import partial
+
+from smart_embedder.loading import Report, served
+from smart_embedder.models import catalog, hub
+from smart_embedder.models.model import Model, Output
+from smart_embedder.options import EngineOptions
+from smart_embedder.results import Progress
+from smart_embedder.runtime.budget import Work, batch_token_budget
+from smart_embedder.runtime.devices import Device, resolve, use_threads
+from smart_embedder.scheduling.replica import Placed, Replica
+
+
+def place(options: EngineOptions, report: Report) -> list[Replica]:
+    """Load every served model onto every device that is asked for."""
+    devices = resolve(options.device)
+    use_threads(options.threads)
+    source = hub.Hub(options.offline, options.hub_endpoint, options.cache_dir)
+    replicas: list[dict[str, Placed]] = [{} for _ in devices]
+    for model in served(options):
+        folder = hub.find(model, source, partial(_downloading, report, model.name))
+        report(Progress(stage="loading", model=model.name))
+        load = catalog.loader(model, folder)
+        for device, models in zip(devices, replicas, strict=True):
+            models[model.name] = _placed(load(device), device)
+    return [Replica(str(device), models) for device, models in zip(devices, replicas, strict=True)]
+
+
+def _downloading(report: Report, model: str, done: int, total: int) -> None:
+    report(Progress(stage="downloading", model=model, done=done, total=total))
+
+
+def _placed(model: Model, device: Device) -> Placed:
+    work: Work = "rerank" if Output.SCORE in model.card.outputs else "embed"
+    return Placed(model, batch_token_budget(device, model.card.max_tokens, work=work))
