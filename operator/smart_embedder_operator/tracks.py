@@ -60,8 +60,7 @@ def plan(embedder: Embedder, profile: Profile, observed: Observed) -> TrackPlan:
     known = {record.fingerprint: record for _, record in records_.records(observed)}
     asked = records_.meaning(embedder.spec.models, dtype_of(profile))
     target = _same(asked, known) or records_.fingerprint(asked)
-    current = selected(embedder.name, observed)
-    current = current if current in known else target
+    current = _current(embedder.name, known, observed) or target
     wanted = _wanted(embedder, current, target, known)
     serving = wanted if _may_flip(embedder, wanted, current, observed) else current
     return TrackPlan(
@@ -111,6 +110,14 @@ def selected(name: str, observed: Observed) -> str | None:
     return track
 
 
+def _current(name: str, known: dict[str, Record], observed: Observed) -> str | None:
+    """Who serves now; if somebody took the Service away, whoever could."""
+    chosen = selected(name, observed)
+    if chosen in known:
+        return chosen
+    return next((track for track in known if is_ready(deployment(name, track, observed))), None)
+
+
 def _wanted(embedder: Embedder, current: str, target: str, known: dict[str, Record]) -> str:
     """Who shall serve once ready. Manual: whoever `promote` names, else who serves now."""
     rollout = embedder.spec.rollout
@@ -120,8 +127,11 @@ def _wanted(embedder: Embedder, current: str, target: str, known: dict[str, Reco
 
 
 def _may_flip(embedder: Embedder, wanted: str, current: str, observed: Observed) -> bool:
-    """Recreate accepts the gap; everything else waits until the new track can take over."""
+    """Recreate accepts the gap, and no pod serves nobody; else the new track must be ready."""
     if wanted == current or embedder.spec.rollout.strategy == "Recreate":
+        return True
+    serving = deployment(embedder.name, current, observed)
+    if serving is not None and serving["spec"].get("replicas", 1) == 0:
         return True
     return is_ready(deployment(embedder.name, wanted, observed))
 

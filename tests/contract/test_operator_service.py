@@ -116,7 +116,6 @@ def test_every_gauge_that_is_asked_for_is_exported(rendered: list[dict[str, Any]
     }
     (rule,) = (item for item in rendered if item["kind"] == "PrometheusRule")
     asked |= set(re.findall(r"smart_embedder_\w+", str(rule["spec"]["groups"][0]["rules"])))
-    assert len(asked) > 3
     assert {name for name in asked if name not in exported} == set()
 
 

@@ -87,4 +87,4 @@ def _monitoring(embedder: Embedder, context: Context) -> Iterator[Manifest]:
     if wanted(wish.service_monitor, installed=known.service_monitor):
         yield service_monitor(embedder)
     if wanted(wish.prometheus_rule, installed=known.prometheus_rule):
-        yield prometheus_rule(embedder, context.platform.docs)
+        yield prometheus_rule(embedder)

@@ -1,5 +1,6 @@
 """What the Prometheus operator needs to scrape an Embedder and to warn about it. Pure."""
 
+import re
 from typing import Literal
 
 from msgspec import Struct
@@ -29,14 +30,26 @@ def service_monitor(embedder: Embedder) -> Manifest:
         labels=monitoring.labels | common(embedder.name),
         spec={
             "selector": {"matchLabels": {EMBEDDER: embedder.name, **METRICS}},
-            "podTargetLabels": [EMBEDDER, TRACK],
-            "endpoints": [{"port": "metrics", "path": "/metrics", "interval": monitoring.interval}],
+            "endpoints": [
+                {
+                    "port": "metrics",
+                    "path": "/metrics",
+                    "interval": monitoring.interval,
+                    "relabelings": [_relabel(EMBEDDER, "embedder"), _relabel(TRACK, "track")],
+                }
+            ],
         },
     )
 
 
-def prometheus_rule(embedder: Embedder, docs: str) -> Manifest:
-    """The alerts of one Embedder."""
+def _relabel(pod_label: str, label: str) -> Manifest:
+    """Give series the label that the dashboards and alerts of the chart group by."""
+    source = re.sub(r"[^a-zA-Z0-9_]", "_", pod_label)
+    return {"sourceLabels": [f"__meta_kubernetes_pod_label_{source}"], "targetLabel": label}
+
+
+def prometheus_rule(embedder: Embedder) -> Manifest:
+    """What its own team wants to hear; errors and the operator's health are the chart's alerts."""
     return build(
         API,
         "PrometheusRule",
@@ -47,7 +60,7 @@ def prometheus_rule(embedder: Embedder, docs: str) -> Manifest:
             "groups": [
                 {
                     "name": f"embedder.{embedder.namespace}.{embedder.name}",
-                    "rules": [_rule(embedder, docs, alert) for alert in _ALERTS],
+                    "rules": [_rule(embedder, alert) for alert in _ALERTS],
                 }
             ]
         },
@@ -62,10 +75,9 @@ class Alert(Struct, frozen=True, kw_only=True):
     hold: str
     severity: Literal["warning", "critical"]
     summary: str
+    advice: str
 
 
-# The thresholds are what a person would want to be called for: a request may take 30 s unless
-# the Embedder says otherwise, so one that has waited for 60 means that nothing moves.
 _ALERTS = (
     Alert(
         name="EmbedderDown",
@@ -73,25 +85,21 @@ _ALERTS = (
         hold="5m",
         severity="critical",
         summary="no pod of Embedder {name} answers its metrics port",
+        advice="kubectl describe embedder tells the cause under Ready and what to do about it.",
     ),
     Alert(
-        name="EmbedderQueueStuck",
-        expr="max(smart_embedder_oldest_wait_seconds{series}) > 60",
-        hold="2m",
-        severity="critical",
-        summary="a request has waited for more than a minute in Embedder {name}",
-    ),
-    Alert(
+        # Every pod, not one: a new pod has not got its share of the load yet.
         name="EmbedderOverloaded",
         expr="min(smart_embedder_estimated_drain_seconds{series}) > 10",
         hold="10m",
         severity="warning",
-        summary="every pod of Embedder {name} has more than ten seconds of work queued",
+        summary="every pod of Embedder {name} has had ten seconds of work queued for ten minutes",
+        advice="Raise spec.autoscaling.maxReplicas or spec.replicas, or use the bulk lane.",
     ),
 )
 
 
-def _rule(embedder: Embedder, docs: str, alert: Alert) -> Manifest:
+def _rule(embedder: Embedder, alert: Alert) -> Manifest:
     series = f'{{namespace="{embedder.namespace}",service="{embedder.name}-metrics"}}'
     return {
         "alert": alert.name,
@@ -100,6 +108,6 @@ def _rule(embedder: Embedder, docs: str, alert: Alert) -> Manifest:
         "labels": {"severity": alert.severity, "embedder": embedder.name},
         "annotations": {
             "summary": alert.summary.format(name=f"{embedder.namespace}/{embedder.name}"),
-            "runbook_url": f"{docs}/troubleshooting.md#{alert.name.lower()}",
+            "description": alert.advice,
         },
     }

@@ -53,8 +53,8 @@ class Spec(Piece, frozen=True, kw_only=True):
     replicas: Annotated[
         Count | None,
         says(
-            "Number of pods. Unset starts with 1 and leaves the number to `kubectl scale`. Leave "
-            "it unset while autoscaling is on."
+            "Number of pods. Unset starts with 1 and leaves the number to whoever scales the "
+            "Deployment. Leave it unset with autoscaling.mode HPA or KEDA."
         ),
     ] = None
     autoscaling: Annotated[Autoscaling, says("Scaling by the work that waits.")] = Autoscaling()
@@ -82,10 +82,10 @@ class Spec(Piece, frozen=True, kw_only=True):
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "!has(self.replicas) || !has(self.autoscaling) || !has(self.autoscaling.mode) || "
-            "self.autoscaling.mode == 'None'",
+            "!(self.autoscaling.mode in ['HPA', 'KEDA'])",
             "spec.replicas and spec.autoscaling.mode exclude each other: remove replicas while "
-            "something else scales (the running number does not change by that)",
-            lambda spec: spec.replicas is None or spec.autoscaling.mode == "None",
+            "an autoscaler scales (the running number does not change by that)",
+            lambda spec: spec.replicas is None or not spec.autoscaling.by_us,
         ),
         Rule(
             "!(has(self.cache) && has(self.cache.type) && self.cache.type == 'PVC' && "

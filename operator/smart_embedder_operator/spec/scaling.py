@@ -48,7 +48,7 @@ class Autoscaling(Piece, frozen=True, kw_only=True):
         says(
             "None keeps spec.replicas. HPA makes a HorizontalPodAutoscaler on the queue depth; the "
             "operator itself answers its metric. KEDA makes a ScaledObject. External leaves the "
-            "number of pods to whoever scales the Embedder or its Deployment."
+            "number of pods to an autoscaler of yours, on the Embedder or on its Deployment."
         ),
     ] = "None"
     min_replicas: Annotated[Count | None, says("Fewest pods. 0 only with KEDA. Default: 1.")] = None

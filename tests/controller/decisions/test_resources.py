@@ -106,7 +106,7 @@ SPECS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(spec=SPECS)
 def test_any_valid_spec_builds_sound_objects(
     new_world: Callable[[], Any], embedder: Write, spec: dict[str, Any]
@@ -333,6 +333,8 @@ def test_the_service_monitor_finds_the_metrics_port(world: Any, embedder: Write)
     service = objects["Service", "search-metrics"]
     assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
     assert monitor["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
+    labels = {rule["targetLabel"] for rule in monitor["endpoints"][0]["relabelings"]}
+    assert labels == {"embedder", "track"}
     serving = objects["Service", "search"]
     assert not monitor["selector"]["matchLabels"].items() <= serving["metadata"]["labels"].items()
 

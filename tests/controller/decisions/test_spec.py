@@ -30,7 +30,10 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
         "use it with targetQueueDepth",
     ),
     ({"autoscaling": {"mode": "KEDA", "maxReplicas": 2}}, "KEDA needs prometheusAddress"),
-    ({"replicas": 2, "autoscaling": {"mode": "External"}}, "remove replicas while"),
+    (
+        {"replicas": 2, "autoscaling": {"mode": "HPA", "maxReplicas": 4}},
+        "remove replicas while an autoscaler scales",
+    ),
     ({"replicas": 2, "cache": {"type": "PVC"}}, "a ReadWriteOnce cache serves one pod"),
     ({"cache": {"type": "ExistingClaim"}}, "claimName belongs to type ExistingClaim"),
     ({"cache": {"claimName": "models"}}, "claimName belongs to type ExistingClaim"),

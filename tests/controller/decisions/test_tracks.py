@@ -167,6 +167,23 @@ def test_recreate_accepts_the_gap(world: Any, embedder: Write) -> None:
     assert list(world.deployments()) == [f"search-{plan.target}"]
 
 
+def test_where_no_pod_serves_there_is_nothing_to_wait_for(world: Any, embedder: Write) -> None:
+    world.converge(embedder(replicas=0))
+    plan = world.step(embedder(generation=2, models=QWEN, replicas=0)).plan
+    assert world.serving() == plan.target
+
+
+def test_a_service_taken_away_comes_back_on_the_track_that_can_serve(
+    world: Any, embedder: Write
+) -> None:
+    track = world.converge(embedder()).plan.target
+    edited = embedder(generation=2, models=QWEN)
+    world.step(edited)
+    del world.children["Service", "search"]
+    world.step(edited)
+    assert world.serving() == track
+
+
 def test_what_a_revision_resolved_to_is_pinned_without_a_restart(
     world: Any, embedder: Write
 ) -> None:
@@ -274,7 +291,7 @@ EDITS = st.sampled_from(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(story=st.lists(st.tuples(EDITS, st.booleans()), min_size=1, max_size=8))
 def test_any_story_of_edits_converges_and_never_mixes_vectors(
     new_world: Callable[[], Any], embedder: Write, story: list[tuple[dict[str, Any], bool]]
