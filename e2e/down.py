@@ -2,7 +2,8 @@
 
 import sys
 
-from e2e.cluster.commands import CommandFailed, output
+from e2e.cluster.commands import output
+from e2e.cluster.trouble import Trouble
 from e2e.target import Given, choose, helm
 from e2e.up import NAMESPACE, QUICKSTART, RELEASE
 
@@ -17,7 +18,7 @@ def main() -> None:
             where = ["--kubeconfig", kubectl.kubeconfig, "--namespace", NAMESPACE]
             output([helm(), "uninstall", RELEASE, "--ignore-not-found", "--wait", *where])
         target.down()
-    except CommandFailed as failure:
+    except Trouble as failure:
         sys.exit(str(failure))
 
 

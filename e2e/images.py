@@ -3,9 +3,9 @@
 import sys
 
 from e2e.cluster import images
-from e2e.cluster.commands import CommandFailed
-from e2e.cluster.preflight import MachineUnfit, check
+from e2e.cluster.preflight import check
 from e2e.cluster.progress import step
+from e2e.cluster.trouble import Trouble
 
 
 def main() -> None:
@@ -17,7 +17,7 @@ def main() -> None:
                 reference = images.build(recipe)
                 images.publish(reference)
             print(f"{reference}  {images.size(reference) / 1e6:,.0f} MB")
-    except (MachineUnfit, CommandFailed) as failure:
+    except Trouble as failure:
         sys.exit(str(failure))
 
 

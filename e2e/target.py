@@ -13,6 +13,7 @@ from e2e.cluster.images import Recipe
 from e2e.cluster.kubectl import Kubectl
 from e2e.cluster.layout import DEFAULT_NAME, cache
 from e2e.cluster.progress import step
+from e2e.cluster.trouble import Trouble
 
 IMAGE_VARIABLES = {images.SERVICE: "SERVICE_IMAGE", images.OPERATOR: "OPERATOR_IMAGE"}
 """Name images that are already in a registry the given cluster can pull from."""
@@ -35,7 +36,7 @@ class Target(Protocol):
         """Build an image, bring it in, and name it."""
 
 
-class NoImage(Exception):
+class NoImage(Trouble):
     """An image cannot be brought into this cluster; the message says what to do."""
 
 
@@ -55,6 +56,7 @@ class Embedded:
         """Leave nothing of it."""
         with step("Ending the embedded cluster"):
             self.cluster.down()
+            images.prune()
 
     def image(self, recipe: Recipe) -> str:
         """Build with buildah; nodes fetch the image when a pod needs it."""

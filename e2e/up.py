@@ -4,13 +4,12 @@ import sys
 import time
 from typing import Any
 
-from e2e.cluster.commands import CommandFailed, output
+from e2e.cluster.commands import output
 from e2e.cluster.images import OPERATOR, REPOSITORY, SERVICE
-from e2e.cluster.preflight import MachineUnfit
 from e2e.cluster.progress import step
-from e2e.cluster.waiting import WaitedInVain
+from e2e.cluster.trouble import Trouble
 from e2e.questions import EMBEDDING, RERANK, ask
-from e2e.target import NoImage, Target, choose, helm
+from e2e.target import Target, choose, helm
 
 RELEASE = "smart-embedder"
 NAMESPACE = "smart-embedder"
@@ -27,7 +26,7 @@ def main() -> None:
         answers = ask(
             target.kubectl.inside("default"), operator, "http://search:8000", EMBEDDING, RERANK
         )
-    except (MachineUnfit, NoImage, CommandFailed, WaitedInVain) as failure:
+    except Trouble as failure:
         sys.exit(str(failure))
     _show(*answers)
     print(_NEXT.format(kubeconfig=target.kubectl.kubeconfig))

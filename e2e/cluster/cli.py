@@ -5,10 +5,8 @@ import sys
 
 from e2e.cluster import binaries, machine
 from e2e.cluster.cluster import EmbeddedCluster
-from e2e.cluster.commands import CommandFailed
 from e2e.cluster.layout import DEFAULT_NAME
-from e2e.cluster.preflight import MachineUnfit
-from e2e.cluster.waiting import WaitedInVain
+from e2e.cluster.trouble import Trouble
 
 
 def main() -> None:
@@ -17,7 +15,7 @@ def main() -> None:
     cluster = EmbeddedCluster(arguments.name)
     try:
         arguments.do(cluster, arguments)
-    except (MachineUnfit, CommandFailed, WaitedInVain, LookupError, ValueError) as failure:
+    except Trouble as failure:
         sys.exit(f"{failure}\nLogs, if any: {cluster.layout.folder / 'logs'}")
 
 

@@ -14,6 +14,11 @@ from e2e.cluster.kubectl import Kubectl
 from e2e.cluster.layout import DEFAULT_NAME, MOST_NODES, Layout
 from e2e.cluster.node import Node
 from e2e.cluster.progress import step
+from e2e.cluster.trouble import Trouble
+
+
+class NoSuchNode(Trouble):
+    """A name that no node has."""
 
 
 class EmbeddedCluster:
@@ -41,7 +46,7 @@ class EmbeddedCluster:
         for node in self.nodes:
             if node.name == name:
                 return node
-        raise LookupError(f"no node {name!r} here; there are {[node.name for node in self.nodes]}")
+        raise NoSuchNode(f"no node {name!r} here; there are {[node.name for node in self.nodes]}")
 
     def up(self, nodes: int = 1, gpu_nodes: int = 0) -> None:
         """Start what is not running, and add nodes until there are as many of each flavour."""
@@ -118,7 +123,7 @@ class EmbeddedCluster:
         for gpu, count in ((False, nodes), (True, gpu_nodes)):
             plan += [gpu] * (count - plan.count(gpu))
         if len(plan) > MOST_NODES:
-            raise ValueError(
+            raise Trouble(
                 f"{len(plan)} nodes asked for; the address plan has room for {MOST_NODES}"
             )
         (self.layout.folder / "nodes.json").write_text(json.dumps(plan))

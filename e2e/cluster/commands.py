@@ -5,10 +5,12 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from e2e.cluster.trouble import Trouble
+
 Argument = str | Path | int
 
 
-class CommandFailed(Exception):
+class CommandFailed(Trouble):
     """A program ended badly; the message carries its last words."""
 
 

@@ -10,6 +10,7 @@ from e2e.cluster.kubectl import Kubectl
 from e2e.cluster.layout import Layout
 from e2e.cluster.machine import Machine
 from e2e.cluster.pki import Authority, write_kubeconfig
+from e2e.cluster.trouble import Trouble
 from e2e.cluster.waiting import until
 
 NAME = "control"
@@ -40,7 +41,7 @@ _ADMISSION: dict[str, object] = {
 }
 
 
-class ProgramEnded(Exception):
+class ProgramEnded(Trouble):
     """A program that should run has ended; the message carries its last words."""
 
 

@@ -12,12 +12,16 @@ from typing import Any
 from e2e.cluster import binaries
 from e2e.cluster.commands import Argument, output
 from e2e.cluster.layout import cache
+from e2e.cluster.trouble import Trouble
 
 REPOSITORY = Path(__file__).parents[2]
 SANDBOX = "localhost/pause:1"
 BASE = "localhost/debian:bookworm"
 SUITE = "bookworm"
 DEBIAN = "http://deb.debian.org/debian"
+ROOM = 15 * 10**9
+"""Bytes of disk that an image of torch takes in its store, its layout and a node, and some air."""
+_NAME = "org.opencontainers.image.ref.name"
 _RUN = "/run/smart-embedder-images"
 _APART = ("nice", "unshare", "--mount", "--propagation", "private")
 """In a mount namespace of its own, or the image store's bind mounts would stay behind."""
@@ -26,6 +30,10 @@ _APART = ("nice", "unshare", "--mount", "--propagation", "private")
 def coredns() -> str:
     """The image of the cluster's DNS."""
     return f"localhost/coredns:{binaries.version('coredns')}"
+
+
+class DiskFull(Trouble):
+    """No room to build an image; the message says how much is needed."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,7 @@ def store() -> Path:
 def build(recipe: Recipe, arguments: Mapping[str, str] | None = None) -> str:
     """Build an image of this project on the bootstrapped base; its tag names its content."""
     build_base()
+    _make_room()
     settings = {"BASE_IMAGE": BASE, "TORCH_INDEX": "", **(arguments or {})}
     words = [
         word for name, value in settings.items() for word in ("--build-arg", f"{name}={value}")
@@ -91,8 +100,7 @@ def published() -> dict[str, str]:
     """Reference → digest of its manifest, for each image in the registry."""
     index = store() / "index.json"
     listed = json.loads(index.read_text())["manifests"] if index.exists() else []
-    name = "org.opencontainers.image.ref.name"
-    return {entry["annotations"][name]: entry["digest"] for entry in listed}
+    return {entry["annotations"][_NAME]: entry["digest"] for entry in listed}
 
 
 def size(reference: str) -> int:
@@ -124,19 +132,20 @@ def build_system() -> None:
         publish(reference)
 
 
-def prune(keep: set[str]) -> None:
-    """Forget images of this project that are not in `keep`, and the layers that only they had."""
-    wanted = {
-        name: digest for name, digest in published().items() if not _ours(name) or name in keep
-    }
-    index = store() / "index.json"
-    content = json.loads(index.read_text())
-    content["manifests"] = [one for one in content["manifests"] if one["digest"] in wanted.values()]
-    index.write_text(json.dumps(content))
-    used = {digest for name in wanted for digest in _digests(name)}
-    for blob in (store() / "blobs" / "sha256").iterdir():
-        if f"sha256:{blob.name}" not in used:
-            blob.unlink()
+def prune() -> None:
+    """Of each image of this project keep the newest, and of the layers those that are used."""
+    if not store().exists():
+        return
+    with _alone():
+        index = store() / "index.json"
+        content = json.loads(index.read_text())
+        newest = {one["annotations"][_NAME].rpartition(":")[0]: one for one in content["manifests"]}
+        content["manifests"] = list(newest.values())
+        index.write_text(json.dumps(content))
+        used = {digest for reference in published() for digest in _digests(reference)}
+        for blob in (store() / "blobs" / "sha256").iterdir():
+            if f"sha256:{blob.name}" not in used:
+                blob.unlink()
 
 
 @contextmanager
@@ -148,10 +157,6 @@ def _alone() -> Iterator[None]:
         yield
 
 
-def _ours(reference: str) -> bool:
-    return reference.rpartition(":")[0] in {SERVICE.name, OPERATOR.name}
-
-
 def _digests(reference: str) -> list[str]:
     manifest = _manifest(reference)
     layers = [layer["digest"] for layer in manifest["layers"]]
@@ -161,6 +166,18 @@ def _digests(reference: str) -> list[str]:
 def _manifest(reference: str) -> Any:
     digest = published()[reference].removeprefix("sha256:")
     return json.loads((store() / "blobs" / "sha256" / digest).read_text())
+
+
+def _make_room() -> None:
+    """Give up cached layers before the disk is full; say so where that is not enough."""
+    for give_up in (prune, lambda: _buildah("rmi", "--prune", "--force")):
+        if shutil.disk_usage(cache()).free > ROOM:
+            return
+        give_up()
+    free = shutil.disk_usage(cache()).free
+    if free < ROOM:
+        needed = f"{ROOM / 1e9:.0f} GB needed, {free / 1e9:.0f} GB free at {cache()}"
+        raise DiskFull(f"{needed}: make room, or set XDG_CACHE_HOME to a larger disk")
 
 
 def _from_scratch(reference: str, source: Path, target: str, entrypoint: str = "") -> None:

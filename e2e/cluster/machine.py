@@ -13,6 +13,7 @@ from pathlib import Path
 
 from e2e.cluster import binaries
 from e2e.cluster.commands import Argument, environment, output
+from e2e.cluster.trouble import Trouble
 from e2e.cluster.waiting import until
 
 PRIVATE_FOLDERS = ("/run/containerd", "/var/lib/cni", "/var/log/containers")
@@ -20,7 +21,7 @@ PRIVATE_FOLDERS = ("/run/containerd", "/var/lib/cni", "/var/log/containers")
 own, in memory, so that machines do not meet there and nothing stays behind."""
 
 
-class MachineOff(Exception):
+class MachineOff(Trouble):
     """The machine is not running."""
 
 

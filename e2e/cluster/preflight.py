@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from e2e.cluster.commands import environment
+from e2e.cluster.trouble import Trouble
 
 PACKAGES = {
     "containerd": "containerd",
@@ -26,30 +27,29 @@ PACKAGES = {
 """Program → the Debian package that brings it."""
 
 
-class MachineUnfit(Exception):
+class MachineUnfit(Trouble):
     """This machine cannot carry the embedded cluster; the message says what to do."""
 
 
 def check() -> None:
     """Raise MachineUnfit with everything that is missing, all at once."""
-    if platform.system() != "Linux":
-        raise MachineUnfit(
-            "The embedded cluster needs Linux. Elsewhere, set KUBECONFIG to a cluster."
-        )
-    problems = []
-    if os.geteuid() != 0:
-        problems.append("It makes namespaces and mounts: run it as root.")
-    if packages := missing_packages():
-        problems.append(
-            "Programs are missing. On Debian and its kin:\n"
-            f"  apt-get install --no-install-recommends {' '.join(packages)}"
-        )
-    if not _found("go"):
-        problems.append(
-            "Kubernetes is built from source: install Go 1.24 or newer (https://go.dev/dl)."
-        )
-    if problems:
-        raise MachineUnfit("\n".join(problems))
+    if found := problems(platform.system(), os.geteuid(), missing_packages(), go=_found("go")):
+        raise MachineUnfit("\n".join(found))
+
+
+def problems(system: str, user: int, packages: list[str], *, go: bool) -> list[str]:
+    """What stands in the way, each with what to do about it."""
+    if system != "Linux":
+        return ["The embedded cluster needs Linux. Elsewhere, set KUBECONFIG to a cluster."]
+    found = []
+    if user != 0:
+        found.append("It makes namespaces and mounts: run it as root.")
+    if packages:
+        install = f"apt-get install --no-install-recommends {' '.join(packages)}"
+        found.append(f"Programs are missing. On Debian and its kin:\n  {install}")
+    if not go:
+        found.append("Kubernetes is built from source: install Go 1.24 or newer, https://go.dev/dl")
+    return found
 
 
 def missing_packages() -> list[str]:

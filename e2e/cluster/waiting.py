@@ -4,10 +4,12 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from e2e.cluster.trouble import Trouble
+
 T = TypeVar("T")
 
 
-class WaitedInVain(Exception):
+class WaitedInVain(Trouble):
     """A condition did not come true in time."""
 
 
