@@ -4,11 +4,15 @@ Imported only when an engine starts, because it brings torch.
 """
 
 from functools import partial
+from pathlib import Path
+
+from huggingface_hub.constants import HF_HOME
 
 from smart_embedder.loading import Report, served
 from smart_embedder.models import catalog, hub
+from smart_embedder.models.demo import folders
 from smart_embedder.models.model import Model, Output
-from smart_embedder.options import EngineOptions
+from smart_embedder.options import EngineOptions, ModelOptions
 from smart_embedder.results import Progress
 from smart_embedder.runtime.budget import Work, batch_token_budget
 from smart_embedder.runtime.devices import Device, resolve, use_threads
@@ -22,12 +26,18 @@ def place(options: EngineOptions, report: Report) -> list[Replica]:
     source = hub.Hub(options.offline, options.hub_endpoint, options.cache_dir)
     replicas: list[dict[str, Placed]] = [{} for _ in devices]
     for model in served(options):
-        folder = hub.find(model, source, partial(_downloading, report, model.name))
+        folder = _folder(model, source, report)
         report(Progress(stage="loading", model=model.name))
         load = catalog.loader(model, folder)
         for device, models in zip(devices, replicas, strict=True):
             models[model.name] = _placed(load(device), device)
     return [Replica(str(device), models) for device, models in zip(devices, replicas, strict=True)]
+
+
+def _folder(model: ModelOptions, source: hub.Hub, report: Report) -> Path:
+    if model.name.startswith(folders.PREFIX):
+        return folders.cached(model.name, Path(source.cache_dir or HF_HOME) / "demo")
+    return hub.find(model, source, partial(_downloading, report, model.name))
 
 
 def _downloading(report: Report, model: str, done: int, total: int) -> None:

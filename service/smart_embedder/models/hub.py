@@ -168,11 +168,11 @@ class _Counter:
         self._done += size
         self._report(self._done, self._total)
 
-    def bar(self) -> type[tqdm[Any]]:
+    def bar(self) -> type["tqdm[Any]"]:
         """Make what the hub's client takes for a progress bar."""
         counter = self
 
-        class Bar(tqdm[Any]):
+        class Bar(tqdm):  # type: ignore[type-arg]  # generic in its stubs alone
             def __init__(self, *arguments: Any, **options: Any) -> None:
                 options.pop("name", None)
                 self._here = options.get("initial", 0)
