@@ -24,6 +24,8 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     http_route: bool = False
     custom_metrics: bool = False
     """Somebody, we or another, answers custom.metrics.k8s.io."""
+    ipv6: bool = False
+    """Pods have IPv6 addresses first or only, so they listen on both families."""
     open_shift: bool = False
     """Security context constraints assign user ids, so the pods name none."""
 

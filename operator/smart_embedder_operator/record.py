@@ -25,7 +25,6 @@ _BESIDE_PODS = frozenset(
         "replicas",
         "autoscaling",
         "rollout",
-        "service",
         "route",
         "networkPolicy",
         "monitoring",

@@ -71,6 +71,7 @@ def _models(spec: Spec, context: Context) -> Told:
 def _serving(spec: Spec, context: Context) -> Told:
     serving = spec.serving
     return {
+        "HOST": "::" if _speaks_ipv6(spec, context) else None,
         "PORT": PORT,
         "METRICS_PORT": METRICS_PORT,
         "JSON_OUTPUT": True,
@@ -84,6 +85,12 @@ def _serving(spec: Spec, context: Context) -> Told:
         "DRAIN_DELAY": context.platform.drain_delay_seconds,
         "DRAIN_SECONDS": serving.drain,
     }
+
+
+def _speaks_ipv6(spec: Spec, context: Context) -> bool:
+    """`::` takes both families; it is not told to everyone, for kernels without IPv6."""
+    dual = spec.service.ip_family_policy in {"PreferDualStack", "RequireDualStack"}
+    return dual or context.platform.capabilities.ipv6
 
 
 def _hub(spec: Spec) -> Told:

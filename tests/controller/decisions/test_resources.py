@@ -145,6 +145,12 @@ def test_only_what_is_set_is_told_to_the_service(world: Any, embedder: Write) ->
     assert config(built(world, embedder(serving={"queueSize": 7})))["MAX_QUEUE_SIZE"] == "7"
 
 
+def test_both_address_families_are_served_where_there_are_both(world: Any, embedder: Write) -> None:
+    assert "HOST" not in config(built(world, embedder()))
+    dual = embedder(generation=2, service={"ipFamilyPolicy": "PreferDualStack"})
+    assert config(built(world, dual)).get("HOST") == "::"
+
+
 def test_bigger_models_may_take_longer_to_start(world: Any, embedder: Write) -> None:
     def patience(model: str) -> int:
         probe = pod_of(built(world, embedder(models={"reranker": model})))["containers"][0]
