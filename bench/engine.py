@@ -1,0 +1,253 @@
+"""Our engine beside its peers, on full-shape BGE-M3: `python -m bench.engine [--quick]`.
+
+Every engine sits loaded in a process of its own; they take turns, case by case and round by round,
+so that whatever else the machine does hits all alike. Read the ratios, not the seconds.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench import full_shape
+from bench.cases import CASES, Case
+
+RESULTS = Path(__file__).parent / "results" / "engine.json"
+OURS = "ours fp32", "ours int8"
+FP32 = ("FlagEmbedding", "transformers", "m3serve", "openvino fp32")
+INT8 = ("openvino w8", "onnxruntime int8")
+NO_RERANK = ("m3serve",)
+
+
+class Worker:
+    """A rival in its own process."""
+
+    def __init__(self, name: str, folder: Path, threads: int, log: Path) -> None:
+        self.name = name
+        self._log = log.open("w")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "bench.rivals", name, str(folder), str(threads)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"},
+        )
+
+    def wait_ready(self) -> None:
+        """Wait until it is loaded and warm."""
+        self._answer()
+
+    def ask(self, **question: Any) -> dict[str, Any]:
+        """Send a line, wait for its answer."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(question) + "\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def stop(self) -> None:
+        """End it."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        self._process.wait()
+        self._log.close()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.name} died; see {self._log.name}")
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+
+@dataclass
+class Measured:
+    """Seconds by case and engine, and the rate of the products in between."""
+
+    seconds: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    flops: list[float] = field(default_factory=list)
+
+    def add(self, case: Case, engine: str, seconds: float) -> None:
+        """Note one pass."""
+        self.seconds.setdefault(case.name, {}).setdefault(engine, []).append(seconds)
+
+    def ratio(self, case: str, rival: str, ours: str) -> float:
+        """How many times as fast ours is: the median of the rounds' own ratios."""
+        engines = self.seconds[case]
+        return statistics.median(
+            theirs / mine for theirs, mine in zip(engines[rival], engines[ours], strict=True)
+        )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run, print, write."""
+    asked = _arguments().parse_args(arguments)
+    folder = asked.folder
+    print(f"writing full-shape models to {folder} (4.6 GB, kept for the next run)", flush=True)
+    full_shape.write(folder)
+    with _workers([*OURS, *FP32, *INT8], folder, asked.threads) as workers:
+        measured = _measure(workers, rounds=asked.rounds, bulk=not asked.quick)
+        cosines = _cosines(workers, folder)
+    summary = summarise(measured, cosines, asked.threads)
+    print(table(summary))
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(summary, indent=1) + "\n")
+    print(f"written to {RESULTS}")
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("bench.engine", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="leave the long bulk job out")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument(
+        "--folder", type=Path, default=Path(tempfile.gettempdir()) / "smart-embedder-bench"
+    )
+    return parser
+
+
+@contextlib.contextmanager
+def _workers(names: Sequence[str], folder: Path, threads: int) -> Iterator[list[Worker]]:
+    """Load one after the other: two at once would not fit small machines."""
+    workers: list[Worker] = []
+    try:
+        for name in names:
+            start = time.perf_counter()
+            worker = Worker(name, folder, threads, folder / f"{name.replace(' ', '-')}.log")
+            workers.append(worker)
+            worker.wait_ready()
+            print(f"{name} is ready after {time.perf_counter() - start:.0f} s", flush=True)
+        yield workers
+    finally:
+        for worker in workers:
+            worker.stop()
+
+
+def _measure(workers: Sequence[Worker], *, rounds: int, bulk: bool) -> Measured:
+    measured = Measured()
+    for round_ in range(rounds + 1):
+        for case in CASES:
+            # The first round warms every shape up; the long job is its own warm-up.
+            if case.bulk and not (bulk and round_ == rounds):
+                continue
+            measured.flops.append(workers[0].ask(do="gemm")["flops"])
+            for worker in workers:
+                if case.query_tokens and worker.name in NO_RERANK:
+                    continue
+                repeats = 5 if case.name == "short" else 1
+                took = [worker.ask(do="case", case=case.name)["seconds"] for _ in range(repeats)]
+                if round_:
+                    measured.add(case, worker.name, statistics.median(took))
+        print(f"round {round_} of {rounds} done", flush=True)
+    return measured
+
+
+def _cosines(workers: Sequence[Worker], folder: Path) -> dict[str, float]:
+    """The smallest cosine of each engine's dense vectors to transformers' own."""
+    vectors = {}
+    for worker in workers:
+        path = folder / f"{worker.name.replace(' ', '-')}.npy"
+        worker.ask(do="vectors", to=str(path))
+        vectors[worker.name] = np.load(path)
+    truth = vectors["transformers"]
+    return {name: float((rows * truth).sum(axis=1).min()) for name, rows in vectors.items()}
+
+
+def summarise(measured: Measured, cosines: dict[str, float], threads: int) -> dict[str, Any]:
+    """Everything worth keeping, as it goes into the results file."""
+    limit = statistics.median(measured.flops) / full_shape.FLOPS_PER_TOKEN
+    cases: dict[str, Any] = {}
+    for case in CASES:
+        if case.name not in measured.seconds:
+            continue
+        medians = {
+            engine: statistics.median(took) for engine, took in measured.seconds[case.name].items()
+        }
+        cases[case.name] = {
+            "about": case.about,
+            "tokens": case.tokens,
+            "seconds": {engine: round(value, 4) for engine, value in medians.items()},
+            "tokens_per_second": {
+                engine: round(case.tokens / value) for engine, value in medians.items()
+            },
+            "share_of_fp32_limit": {
+                engine: round(case.tokens / value / limit, 2) for engine, value in medians.items()
+            },
+            "times_as_fast": {
+                ours: {
+                    rival: round(measured.ratio(case.name, rival, ours), 2)
+                    for rival in medians
+                    if rival != ours
+                }
+                for ours in OURS
+            },
+        }
+    return {
+        "machine": {"processor": _processor(), "threads": threads, "load": os.getloadavg()},
+        "fp32_gflops": round(statistics.median(measured.flops) / 1e9),
+        "limit_tokens_per_second": round(limit),
+        "least_cosine_to_transformers": {name: round(value, 6) for name, value in cosines.items()},
+        "cases": cases,
+    }
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def table(summary: dict[str, Any]) -> str:
+    """Draw the rates of every engine, and how many times as fast as each of them ours are."""
+    cases = summary["cases"]
+    machine = summary["machine"]
+    limit = f"{summary['fp32_gflops']} GFLOP/s: {summary['limit_tokens_per_second']} tokens/s"
+    lines = [
+        "",
+        f"{machine['processor']}, {machine['threads']} threads; fp32 products at {limit}",
+        "",
+        f"{'tokens/s (short: ms)':<20}"
+        + "".join(f"{name:>18}" for name in cases)
+        + f"{'cosine':>10}",
+    ]
+    for engine in (*OURS, *FP32, *INT8):
+        cells = [_cell(name, engine, case) for name, case in cases.items()]
+        cosine = summary["least_cosine_to_transformers"][engine]
+        lines.append(
+            f"{engine:<20}" + "".join(f"{cell:>18}" for cell in cells) + f"{cosine:>10.5f}"
+        )
+    for ours, rivals in ((OURS[0], FP32), (OURS[1], INT8)):
+        lines += ["", f"{ours}: times as fast as"]
+        for rival in (*FP32, *(INT8 if rivals is INT8 else ())):
+            ratios = [case["times_as_fast"][ours].get(rival) for case in cases.values()]
+            cells = ["-" if ratio is None else f"{ratio:.2f}" for ratio in ratios]
+            lines.append(f"  {rival:<18}" + "".join(f"{cell:>18}" for cell in cells))
+    return "\n".join(lines)
+
+
+def _cell(name: str, engine: str, case: dict[str, Any]) -> str:
+    if engine not in case["seconds"]:
+        return "-"
+    if name == "short":
+        return f"{case['seconds'][engine] * 1000:.0f} ms"
+    return f"{case['tokens_per_second'][engine]} ({case['share_of_fp32_limit'][engine]:.0%})"
+
+
+if __name__ == "__main__":
+    main()
