@@ -5,8 +5,8 @@ It refuses to know what any dialect's fields mean.
 """
 
 import asyncio
+import random
 import re
-import secrets
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -148,7 +148,9 @@ async def _cancel_when_gone(receive: Receive, task: asyncio.Task[object]) -> Non
 def _request_id(request: Request[Any, Any, Any]) -> str:
     """Take the caller's id when it is fit for a header and a log, else make one."""
     given = request.headers.get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    if _REQUEST_ID.fullmatch(given):
+        return given
+    return f"{random.getrandbits(64):016x}"
 
 
 def _unexpected(error: Exception, call: Call) -> EmbedderError:

@@ -1,0 +1,227 @@
+"""The service as a process: sockets, signals, exit codes.
+
+The models are the benchmark's, which take exactly the time they are told to.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+pytestmark = pytest.mark.anyio
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class Service:
+    """A running process and a client of it that keeps its connections."""
+
+    process: asyncio.subprocess.Process
+    client: httpx.AsyncClient
+    asked: int = 0
+
+    async def embed(self) -> httpx.Response:
+        """Embed a text that nobody has asked for before: 30 tokens or so."""
+        self.asked += 1
+        ask = {"input": f"{self.asked} {'word ' * 27}"}
+        return await self.client.post("/v1/embeddings", json=ask)
+
+    async def depth(self) -> int:
+        depth: int = (await self.client.get("/health")).json()["queue_depth"]
+        return depth
+
+    async def closed(self) -> None:
+        """Wait until new work is refused: a body that is no JSON is 400 until then."""
+        while (await self.client.post("/v1/embeddings", content=b"{")).status_code == 400:
+            pass
+
+    def signal(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+
+Start = Callable[..., AbstractAsyncContextManager[Service]]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def spawn(tmp_path: Path, *command: str, **environment: str) -> asyncio.subprocess.Process:
+    """Start a Python module with this environment and no other; what it says goes to a file."""
+    known = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(ROOT),
+        "RATE_LIMIT_REQUESTS_PER_MINUTE": "0",
+        "METRICS_PORT": "0",
+    }
+    with (tmp_path / "log").open("wb") as log:
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", *command),
+            env=known | environment,
+            cwd=tmp_path,
+            stdout=log,
+            stderr=log,
+        )
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Start:
+    """Start a service and wait until it is ready; capitals are its environment."""
+
+    @asynccontextmanager
+    async def start(
+        *, pass_seconds: float = 0, token_seconds: float = 0, **environment: str
+    ) -> AsyncIterator[Service]:
+        port = free_port()
+        costs = (f"--pass-seconds={pass_seconds}", f"--token-seconds={token_seconds}")
+        module = ("bench.service_server", f"--port={port}", *costs)
+        process = await spawn(tmp_path, *module, **environment)
+        client = httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{port}",
+            limits=httpx.Limits(max_connections=None),
+            timeout=60,
+        )
+        try:
+            async with asyncio.timeout(60), client:
+                await _ready(process, client)
+                yield Service(process, client)
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+    return start
+
+
+async def _ready(process: asyncio.subprocess.Process, client: httpx.AsyncClient) -> None:
+    while process.returncode is None:
+        try:
+            if (await client.get("/health/ready")).status_code == 200:
+                return
+        except httpx.TransportError:
+            await asyncio.sleep(0.05)
+    pytest.fail(f"the service ended with {process.returncode}")
+
+
+async def test_everything_admitted_is_answered_and_later_work_is_told_to_go(start: Start) -> None:
+    # 200 texts of 30 tokens keep the device busy for four seconds, well beyond the delay.
+    async with start(token_seconds=0.7e-3, DRAIN_DELAY="1") as service:
+        admitted = [asyncio.create_task(service.embed()) for _ in range(200)]
+        while await service.depth() < 150:
+            pass
+        service.signal()
+        while (await service.client.get("/health/ready")).status_code == 200:
+            pass
+        served = await service.client.post("/tokenize", json={"inputs": "a"})
+        await service.closed()
+        late = await service.embed()
+        answers = await asyncio.gather(*admitted)
+        code = await service.process.wait()
+
+    assert [answer.status_code for answer in answers] == [200] * 200
+    assert (served.status_code, served.headers["connection"]) == (200, "close")
+    assert late.status_code == 503
+    assert late.headers["retry-after"] == "1"
+    assert code == 0
+
+
+async def test_a_second_signal_fails_what_is_left_and_the_code_says_so(start: Start) -> None:
+    async with start(pass_seconds=3) as service:
+        asked = [asyncio.create_task(service.embed()) for _ in range(4)]
+        while await service.depth() < 4:
+            pass
+        service.signal()
+        await service.closed()
+        service.signal()
+        answers = await asyncio.gather(*asked)
+        code = await service.process.wait()
+
+    assert [answer.status_code for answer in answers] == [503] * 4
+    assert code == 4
+
+
+async def test_the_end_of_the_budget_fails_what_is_left(start: Start) -> None:
+    async with start(pass_seconds=3, DRAIN_SECONDS="0.2") as service:
+        asked = asyncio.create_task(service.embed())
+        while await service.depth() < 1:
+            pass
+        service.signal()
+        answer = await asked
+        code = await service.process.wait()
+
+    assert answer.status_code == 503
+    assert answer.json()["error"]["code"] == "unavailable"
+    assert code == 4
+
+
+async def test_an_idle_service_leaves_at_once(start: Start) -> None:
+    async with start() as service:
+        service.signal()
+        assert await service.process.wait() == 0
+
+
+@pytest.mark.parametrize(("age", "said"), [("0.000001", "close"), ("3600", None), ("0", None)])
+async def test_a_connection_that_is_old_is_not_kept(
+    start: Start, age: str, said: str | None
+) -> None:
+    async with start(CONNECTION_MAX_AGE=age) as service:
+        answers = [await service.embed() for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert [answer.headers.get("connection") for answer in answers] == [said, said]
+
+
+async def test_an_address_that_is_taken_is_told_where_kubernetes_looks(tmp_path: Path) -> None:
+    words = tmp_path / "termination-log"
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        flags = ("serve", "--host=127.0.0.1", f"--port={port}")
+        process = await spawn(tmp_path, "smart_embedder.cli", *flags, TERMINATION_LOG=str(words))
+        code = await process.wait()
+
+    assert code == 3
+    told = json.loads(words.read_text())
+    assert told["reason"] == "PortTaken"
+    assert str(port) in told["message"]
+
+
+async def test_a_model_that_is_not_there_ends_the_start_with_its_reason(tmp_path: Path) -> None:
+    words = tmp_path / "termination-log"
+    process = await spawn(
+        tmp_path,
+        *("smart_embedder.cli", "serve", "--host=127.0.0.1", f"--port={free_port()}"),
+        TERMINATION_LOG=str(words),
+        EMBEDDING_MODEL="nobody/nothing",
+        RERANKER_MODEL="none",
+        HF_HUB_OFFLINE="1",
+        HF_HOME=str(tmp_path / "hub"),
+    )
+    code = await process.wait()
+
+    assert code == 3
+    told = json.loads(words.read_text())
+    assert told["reason"] == "ModelNotFound"
+    assert "nobody/nothing" in told["message"]
+
+
+async def test_wrong_settings_end_with_a_sentence_and_no_trace(tmp_path: Path) -> None:
+    process = await spawn(tmp_path, "smart_embedder.cli", "serve", PORT="often")
+    code = await process.wait()
+
+    assert code == 2
+    assert (tmp_path / "log").read_text().startswith("PORT: ")
