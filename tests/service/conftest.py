@@ -165,7 +165,7 @@ class FakeModel:
         if word_id("nan") in ids:
             return NonFiniteOutput("not finite")
         # Every row depends on the whole text, as attention would have it.
-        rows = np.cos(np.outer(ids, FREQUENCIES) + ids.sum()).astype(np.float32)
+        rows = np.cos(np.outer(ids + ids.sum(), FREQUENCIES)).astype(np.float32)
         distinct = np.unique(ids)
         return Vectors(
             dense=rows[0] if Output.DENSE in wanted else None,

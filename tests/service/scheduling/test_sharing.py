@@ -90,6 +90,12 @@ async def test_a_query_that_stands_in_a_reindex_does_not_wait_for_the_reindex(
     assert [len(batch) for batch in fake_embedding.passes] == [1, 1, 2]
 
 
+async def test_a_reindex_computes_its_own_equal_texts_once(make_engine, fake_embedding) -> None:
+    async with make_engine(cache_entries=0) as engine:
+        await engine.embed(["same", "same"], lane=Lane.BULK)
+    assert fake_embedding.texts_seen == 1
+
+
 async def test_who_follows_a_text_still_gets_it_when_its_first_caller_goes(
     make_engine, fake_embedding, until
 ) -> None:
