@@ -3,7 +3,7 @@
 import fcntl
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +46,7 @@ class Recipe:
 
 
 SERVICE = Recipe("localhost/smart-embedder", "Dockerfile.cpu", "service")
+GPU_SERVICE = Recipe("localhost/smart-embedder-gpu", "Dockerfile.gpu", "service")
 OPERATOR = Recipe("localhost/smart-embedder-operator", "Dockerfile.cpu", "operator")
 
 
@@ -54,14 +55,11 @@ def store() -> Path:
     return cache() / "registry"
 
 
-def build(recipe: Recipe, arguments: Mapping[str, str] | None = None) -> str:
+def build(recipe: Recipe) -> str:
     """Build an image of this project on the bootstrapped base; its tag names its content."""
     build_base()
     _make_room()
-    settings = {"BASE_IMAGE": BASE, "TORCH_INDEX": "", **(arguments or {})}
-    words = [
-        word for name, value in settings.items() for word in ("--build-arg", f"{name}={value}")
-    ]
+    settings = ("--build-arg", f"BASE_IMAGE={BASE}", "--build-arg", "TORCH_INDEX=")
     certificates = "/etc/ssl/certs:/etc/ssl/certs:ro"  # a company's own authority, if it has one
     image = (
         _buildah(
@@ -72,7 +70,7 @@ def build(recipe: Recipe, arguments: Mapping[str, str] | None = None) -> str:
             "host",
             "--volume",
             certificates,
-            *words,
+            *settings,
             "--target",
             recipe.target,
             "--file",
@@ -83,8 +81,13 @@ def build(recipe: Recipe, arguments: Mapping[str, str] | None = None) -> str:
         .splitlines()[-1]
     )
     reference = f"{recipe.name}:{image[:12]}"
-    _buildah("tag", image, reference)
+    tag(image, reference)
     return reference
+
+
+def tag(image: str, name: str) -> None:
+    """Give a built image another name."""
+    _buildah("tag", image, name)
 
 
 def publish(reference: str) -> None:

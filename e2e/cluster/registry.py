@@ -56,7 +56,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> Path | None:
         url = urlsplit(self.path)
-        host = parse_qs(url.query).get("ns", ["localhost"])[0]
+        # containerd says whose mirror it takes this for; others call it by its own address.
+        host = parse_qs(url.query).get("ns", [self.headers["Host"]])[0]
         found = self.server.find(host, url.path)
         if found is None:
             self.send_response(HTTPStatus.OK if url.path == "/v2/" else HTTPStatus.NOT_FOUND)
