@@ -80,7 +80,10 @@ def _migration(case: Case) -> Stage | None:
 
 
 def _rollout(case: Case, live: Manifest | None) -> Stage:
-    now = counts(live)
+    now, embedder = counts(live), case.decision.embedder
+    if live is None and embedder is not None and embedder.spec.cache.prewarm:
+        message = "a Job downloads the models; the pods come when it is done"
+        return Stage(reason="Downloading", message=message, moving=True)
     if live is None or (now.wanted > 0 and now.total == 0):
         return Stage(reason="Starting", message="the first pods are being made", moving=True)
     if waits_for_node(case):

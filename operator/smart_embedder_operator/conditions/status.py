@@ -41,6 +41,17 @@ _MODEL_REASONS = frozenset(
         Reason.MODEL_DOWNLOAD_FAILED,
     }
 )
+# Faults beside the pods: they degrade an Embedder, and are no reason why no pod answers.
+_BESIDE_REASONS = frozenset(
+    {
+        Reason.CRD_NOT_INSTALLED,
+        Reason.METRICS_UNAVAILABLE,
+        Reason.AUTOSCALER_FAILED,
+        Reason.ROUTE_CONFLICT,
+        Reason.ROUTE_NOT_ACCEPTED,
+        Reason.PROMOTE_UNKNOWN,
+    }
+)
 _SCALING_REASONS = frozenset({Reason.METRICS_UNAVAILABLE, Reason.AUTOSCALER_FAILED})
 
 
@@ -98,7 +109,7 @@ def _ready(case: Case, findings: tuple[Finding, ...], live: Manifest | None, whe
     served = plan is not None and plan.serving.fingerprint == plan.target
     if served and live is not None and is_complete(live) and (now.available or _asleep(live)):
         return Said(type="Ready", status="True", reason="Serving", message=_serving(now))
-    if findings:
+    if any(finding.reason not in _BESIDE_REASONS for finding in findings):
         return Said(type="Ready", status="False", **_told(case, findings))
     return Said(type="Ready", status="False", reason=where.reason, message=where.message)
 

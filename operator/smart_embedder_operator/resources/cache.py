@@ -82,7 +82,7 @@ def _download_pod(template: Manifest) -> Manifest:
     }
     container |= {
         "name": "download",
-        "args": ["download"],
+        "args": ["models", "download"],  # those of its own settings
         # Downloading is disk and network; the weights never enter memory as a whole.
         "resources": {"requests": {"cpu": "200m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}},
     }

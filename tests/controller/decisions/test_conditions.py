@@ -245,6 +245,19 @@ def test_two_faults_at_once_are_both_told(world: Any, embedder: Write) -> None:
     assert "CRDNotInstalled" in said["message"]
 
 
+def test_what_lacks_beside_the_pods_is_no_reason_why_they_are_not_there(
+    world: Any, embedder: Write
+) -> None:
+    cache = {"type": "PVC", "prewarm": True}
+    manifest = embedder(monitoring={"serviceMonitor": "Enabled"}, cache=cache)
+    known = msgspec.structs.replace(world.platform.capabilities, service_monitor=False)
+    world.platform = msgspec.structs.replace(world.platform, capabilities=known)
+    world.step(manifest)
+    said = conditions_of(world.evaluate(manifest))
+    assert said["Ready"]["reason"] == "Downloading"
+    assert said["Degraded"]["reason"] == "CRDNotInstalled"
+
+
 def test_the_words_of_the_service_reach_the_person(world: Any, embedder: Write) -> None:
     track = world.step(embedder()).plan.target
     world.pod(track, **told("ModelNotFound", "no model BAAI/bge-m33 on the hub"))
