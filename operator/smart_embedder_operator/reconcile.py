@@ -79,10 +79,16 @@ class Reconciler:
             observed = msgspec.structs.replace(observed, refusals=refusals)
         status = conditions.evaluate(decision, observed)
         changed = await self._publisher.publish(embedder, status)
-        self._telemetry.conditions(metadata["namespace"], metadata["name"], status["conditions"])
+        self._show(embedder, status)
         if observed.refusals:
             raise TryAgain("; ".join(refusal.message for refusal in observed.refusals))
         return changed
+
+    def _show(self, embedder: Manifest, status: Manifest) -> None:
+        key = embedder["metadata"]["namespace"], embedder["metadata"]["name"]
+        self._telemetry.conditions(*key, status["conditions"])
+        most = embedder["spec"].get("autoscaling", {}).get("maxReplicas")
+        self._telemetry.replicas(*key, status, most)
 
     def _next_look(self, key: Key, *, changed: bool) -> float:
         pause = FIRST_LOOK_SECONDS if changed else 2 * self._pauses.get(key, FIRST_LOOK_SECONDS)

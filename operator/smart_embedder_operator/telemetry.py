@@ -41,6 +41,12 @@ class Telemetry:
             ["namespace", "embedder", "type", "status"],
             registry=registry,
         )
+        self._replicas = Gauge(
+            "smart_embedder_replicas",
+            "Pods of the Embedder: all there are, those ready, the most its scaling may ask for.",
+            ["namespace", "embedder", "state"],
+            registry=registry,
+        )
         self._leading = Gauge(
             "leader_election_master_status",
             "1 while this replica leads.",
@@ -61,8 +67,19 @@ class Telemetry:
                     condition["status"] == status
                 )
 
+    def replicas(self, namespace: str, name: str, status: Manifest, most: int | None) -> None:
+        """Show an Embedder's pods."""
+        figures = {
+            "total": status.get("replicas", 0),
+            "ready": status.get("readyReplicas", 0),
+            "max": most or status.get("replicas", 0),
+        }
+        for state, figure in figures.items():
+            self._replicas.labels(namespace, name, state).set(figure)
+
     def forget(self, namespace: str, name: str) -> None:
         """Stop showing an Embedder that is gone."""
+        self._replicas.remove_by_labels({"namespace": namespace, "embedder": name})
         self._conditions.remove_by_labels({"namespace": namespace, "embedder": name})
 
     def watch_leadership(self, leading: Callable[[], bool]) -> None:
