@@ -11,7 +11,7 @@ from functools import partial
 from typing import Self
 
 from smart_embedder.assembly import Computed, check_dimensions, embeddings_of, ranking_of
-from smart_embedder.errors import EmptyInput, Unavailable
+from smart_embedder.errors import Unavailable
 from smart_embedder.loading import Loader, beside, load
 from smart_embedder.models.model import Card, Model, Output, Piece, Prepared, Side, Text
 from smart_embedder.options import EngineOptions
@@ -22,7 +22,7 @@ from smart_embedder.scheduling.observer import Kind, Lane, Observer, Silent
 from smart_embedder.scheduling.replica import Replica
 from smart_embedder.scheduling.scheduler import Part, Scheduler
 from smart_embedder.scheduling.statistics import QueueSnapshot, Statistics
-from smart_embedder.tokenizing import Item, Tokenizers, estimate
+from smart_embedder.tokenizing import Item, Tokenizers, check_texts, estimate
 
 
 class Engine:
@@ -128,8 +128,7 @@ class Engine:
             deadline: On the clock of `time.monotonic`; what is not answered then is given up.
             wait_seconds: How long to wait at the door when the queue is full.
         """
-        if not texts:
-            raise EmptyInput("there is no text", field="texts")
+        check_texts(texts, "texts")
         self._check_ready()
         wanted = outputs_of(dense=dense, sparse=sparse, colbert=colbert)
         routes = self._roster.route(model, wanted)
@@ -161,8 +160,7 @@ class Engine:
         wait_seconds: float = 0.0,
     ) -> Ranking:
         """Score passages for a query; `normalize` gives probabilities, else raw logits."""
-        if not passages:
-            raise EmptyInput("there is no passage", field="passages")
+        check_texts(passages, "passages")
         self._check_ready()
         routes = self._roster.route(model, Output.SCORE)
         longest = routes[0].card.max_tokens

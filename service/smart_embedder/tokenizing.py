@@ -1,4 +1,4 @@
-"""Tokenization beside the event loop, while the device runs the batch before."""
+"""Texts to ids beside the event loop, while the device runs the batch before."""
 
 import asyncio
 import os
@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
-from smart_embedder.errors import EmbedderError
+from smart_embedder.errors import EmbedderError, EmptyInput, InvalidInput
 from smart_embedder.models.model import Prepared, Text
 
 CHUNK = 256
@@ -48,6 +48,14 @@ class Tokenizers:
     def stop(self) -> None:
         """End the threads when they have finished."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def check_texts(texts: Sequence[Text], field: str) -> None:
+    """Refuse nothing at all, and the one string that would be taken for a list of characters."""
+    if isinstance(texts, str):
+        raise InvalidInput(f"{field} is a list of texts, not one text", field=field)
+    if not texts:
+        raise EmptyInput(f"{field} is empty", field=field)
 
 
 def estimate(texts: Sequence[Text], max_tokens: int) -> int:

@@ -1,5 +1,8 @@
 """The engine over fake models: what a request gets back."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -155,6 +158,19 @@ async def test_nothing_to_do_is_empty_input(make_engine) -> None:
             await engine.embed([])
         with pytest.raises(EmptyInput):
             await engine.rerank("q", [])
+
+
+async def test_one_string_is_not_taken_for_a_list_of_characters(make_engine) -> None:
+    async with make_engine() as engine:
+        with pytest.raises(InvalidInput):
+            await engine.embed("text")
+        with pytest.raises(InvalidInput):
+            await engine.rerank("q", "passage")
+
+
+def test_importing_the_engine_brings_no_torch() -> None:
+    code = "import smart_embedder, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 async def test_stages_are_timed(make_engine) -> None:

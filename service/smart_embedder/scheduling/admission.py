@@ -77,9 +77,8 @@ class Door:
         ticket.tokens = tokens
 
     def pay(self, ticket: Ticket, tokens: int) -> None:
-        """Take computed tokens off the count, unless their request has left."""
-        if ticket in self.inside:
-            self.settle(ticket, max(ticket.tokens - tokens, 0))
+        """Take computed tokens off the count; a request that has left owes none."""
+        self.settle(ticket, max(ticket.tokens - tokens, 0))
 
     def leave(self, ticket: Ticket) -> None:
         """Give the place of an answered request to the first who waits and fits."""
