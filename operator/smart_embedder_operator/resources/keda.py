@@ -37,22 +37,25 @@ def scaled_object(embedder: Embedder, context: Context) -> Manifest:
                 "restoreToOriginalReplicaCount": False,
                 "horizontalPodAutoscalerConfig": {"behavior": scaling.behavior(asked)},
             },
-            "triggers": [
-                {
-                    "type": "prometheus",
-                    "metricType": "AverageValue",
-                    "metadata": {
-                        "serverAddress": asked.prometheus_address,
-                        "query": _query(embedder, context),
-                        "threshold": str(scaling.target(asked)),
-                        "activationThreshold": "0",
-                        # A lost target must be seen as lost, not as idle.
-                        "ignoreNullValues": "false",
-                    },
-                }
-            ],
+            "triggers": [_trigger(embedder, context)],
         },
     )
+
+
+def _trigger(embedder: Embedder, context: Context) -> Manifest:
+    asked = embedder.spec.autoscaling
+    return {
+        "type": "prometheus",
+        "metricType": "AverageValue",
+        "metadata": {
+            "serverAddress": asked.prometheus_address,
+            "query": _query(embedder, context),
+            "threshold": str(scaling.target(asked)),
+            "activationThreshold": "0",
+            # A lost target must be seen as lost, not as idle.
+            "ignoreNullValues": "false",
+        },
+    }
 
 
 def _query(embedder: Embedder, context: Context) -> str:
