@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
-from smart_embedder.errors import EmbedderError, EmptyInput, InvalidInput
+from smart_embedder.errors import EmbedderError, EmptyInput, InvalidInput, Unavailable
 from smart_embedder.models.model import Prepared, Text
 
 CHUNK = 256
@@ -24,9 +24,12 @@ class Tokenizers:
 
     def __init__(self, workers: int | None) -> None:
         self._pool = ThreadPoolExecutor(workers or _cores(), "tokenizer")
+        self._stopped = False
 
     async def call(self, function: Callable[[], Result]) -> Result:
         """Run something that belongs to a tokenizer."""
+        if self._stopped:
+            raise Unavailable("the engine has stopped")
         return await asyncio.get_running_loop().run_in_executor(self._pool, function)
 
     async def prepare(
@@ -46,8 +49,9 @@ class Tokenizers:
         return prepared
 
     def stop(self) -> None:
-        """End the threads when they have finished."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """Take no more; end the threads when they have finished."""
+        self._stopped = True
+        self._pool.shutdown(wait=False)
 
 
 def check_texts(texts: Sequence[Text], field: str) -> None:
