@@ -219,7 +219,7 @@ class Settings(BaseSettings):
     metrics_port: int = setting(9090, "A port for /metrics alone; 0 for none")
     enable_metrics: bool = setting(True, "Serve /metrics", origin=OPENAI)
     compress_responses: bool = setting(
-        False, "gzip answers for clients that accept it; vectors hardly shrink"
+        False, "Compress (zstd, gzip) for clients that accept it; vectors hardly shrink"
     )
     uvicorn_workers: Literal[1] = setting(
         1, "Processes; one, because each would hold the models", origin=RERANKER

@@ -19,6 +19,7 @@ from litestar.types import Receive
 
 from smart_embedder.api.bodies import decode, read_body
 from smart_embedder.api.call import Call
+from smart_embedder.api.compression import compressed
 from smart_embedder.api.dialect import JSON, Dialect, Reply
 from smart_embedder.api.dispatch import Path
 from smart_embedder.api.door import Door, deadline_of, lane_of
@@ -83,11 +84,22 @@ class Answering:
                 body = decode(raw, endpoint.body) if endpoint.body else None
                 async with _while_connected(request.receive):
                     answer = await endpoint.handle(body, call)
-            return _respond(answer, call)
+            return self._respond(answer, call, request.headers.get("accept-encoding", ""))
         except EmbedderError as error:
             return _refuse(error, dialects, call)
         except Exception as error:  # noqa: BLE001 - the last line: told to the log, never to the caller
             return _refuse(_unexpected(error, call), dialects, call)
+
+    def _respond(self, answer: object, call: Call, accepted: str) -> Response[bytes]:
+        reply = answer if isinstance(answer, Reply) else Reply(content=answer)
+        headers = {**call.headers, **reply.headers}
+        content = to_bytes(reply.content)
+        if self.settings.compress_responses:
+            content, coding = compressed(content, accepted)
+            headers |= coding
+        return Response(
+            content, status_code=reply.status, media_type=reply.media_type, headers=headers
+        )
 
 
 def refusal(
@@ -103,13 +115,6 @@ def refusal(
 def _refuse(error: EmbedderError, dialects: Sequence[Dialect], call: Call) -> Response[bytes]:
     call.error = error.code
     return refusal(error, dialects, call.headers)
-
-
-def _respond(answer: object, call: Call) -> Response[bytes]:
-    reply = answer if isinstance(answer, Reply) else Reply(content=answer)
-    headers = {**call.headers, **reply.headers}
-    content = to_bytes(reply.content)
-    return Response(content, status_code=reply.status, media_type=reply.media_type, headers=headers)
 
 
 @asynccontextmanager

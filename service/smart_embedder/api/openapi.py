@@ -30,12 +30,12 @@ _REFUSALS = {
 }
 _HEADERS = (
     ("X-Priority", {"enum": ["interactive", "bulk"]}, "Whether somebody waits for the answer"),
-    (
-        "X-Request-Timeout",
-        {"type": "number", "exclusiveMinimum": 0},
-        "Seconds, REQUEST_TIMEOUT at most",
-    ),
     ("X-Request-Id", {"type": "string", "maxLength": 128}, "Comes back with the answer"),
+)
+_DESCRIPTION = (
+    "Any request may carry `X-Request-Timeout`: the seconds it has, REQUEST_TIMEOUT at most."
+    " Answers name their vectors' fingerprint in `X-Vector-Fingerprint`: compare only vectors"
+    " whose fingerprint is equal."
 )
 
 
@@ -57,7 +57,7 @@ def document(paths: Sequence[Path], *, version: str, secured: bool) -> Json:
         components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Smart Embedder", "version": version},
+        "info": {"title": "Smart Embedder", "version": version, "description": _DESCRIPTION},
         "paths": found,
         "components": components,
     }
