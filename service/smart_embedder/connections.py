@@ -1,4 +1,4 @@
-"""When a keep-alive connection ends: at its age, or because the process is leaving.
+"""When a keep-alive connection ends: at its age, in a crowd, or because the process is leaving.
 
 A cluster's Service balances connections, not requests: pooled clients that never reconnect would
 leave the pods that were added to help them idle. A connection ends only with an answer, which says
@@ -7,38 +7,56 @@ leave the pods that were added to help them idle. A connection ends only with an
 
 import asyncio
 import random
+from dataclasses import dataclass
 
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from smart_embedder.lifecycle import Lifecycle
 
-_BIRTH = "connection_birth"
+_FACTS = "connection"
 _SPREAD = 0.25
 """Ages differ by this share both ways, so that a pool's connections do not all end together."""
 
 
-class DatedProtocol(HttpToolsProtocol):
-    """uvicorn's connection, which tells each request how old it is."""
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """What a request knows of the connection it came by."""
+
+    opened: float
+    """On the loop's clock."""
+    spread: float
+    """What its greatest age is multiplied by."""
+    crowd: int
+    """How many connections are open, this one among them."""
+
+
+class TellingProtocol(HttpToolsProtocol):
+    """uvicorn's connection, which tells each request about itself."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in its base
         """Note the time, moved by a little chance."""
         super().connection_made(transport)
-        self._birth = (self.loop.time(), random.uniform(1 - _SPREAD, 1 + _SPREAD))  # noqa: S311 - no secret
+        self._opened = self.loop.time()
+        self._spread = random.uniform(1 - _SPREAD, 1 + _SPREAD)  # noqa: S311 - no secret
 
     def on_message_begin(self) -> None:
         """Put it where the application sees it."""
         super().on_message_begin()
-        self.scope["state"][_BIRTH] = self._birth
+        facts = Connection(self._opened, self._spread, len(self.connections))
+        self.scope["state"][_FACTS] = facts
 
 
 class Retirement:
-    """Wraps an application: connections that are old, or of a leaving process, are not kept."""
+    """Wraps an application, and says of each connection whether it is kept."""
 
-    def __init__(self, app: ASGIApp, lifecycle: Lifecycle, max_age: float) -> None:
+    def __init__(
+        self, app: ASGIApp, lifecycle: Lifecycle, *, max_age: float, max_connections: int
+    ) -> None:
         self._app = app
         self._lifecycle = lifecycle
         self._max_age = max_age
+        self._max_connections = max_connections
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Decide when the answer begins, which may be long after the request did."""
@@ -51,10 +69,9 @@ class Retirement:
         await self._app(scope, receive, closing)
 
     def _is_over(self, scope: Scope) -> bool:
-        if self._lifecycle.retiring:
-            return True
-        birth = scope.get("state", {}).get(_BIRTH)
-        if birth is None or not self._max_age:
-            return False
-        opened, spread = birth
-        return bool(asyncio.get_running_loop().time() - opened > self._max_age * spread)
+        connection = scope["state"].get(_FACTS)
+        if self._lifecycle.retiring or connection is None:
+            return self._lifecycle.retiring
+        age = asyncio.get_running_loop().time() - connection.opened
+        is_old = 0 < self._max_age * connection.spread < age
+        return is_old or connection.crowd > self._max_connections

@@ -18,7 +18,7 @@ import uvicorn
 from litestar.types import ASGIApp
 
 from smart_embedder.app import create_app, create_metrics_app
-from smart_embedder.connections import DatedProtocol, Retirement
+from smart_embedder.connections import TellingProtocol, Retirement
 from smart_embedder.engine import Engine
 from smart_embedder.errors import StartupFailed
 from smart_embedder.lifecycle import Lifecycle
@@ -158,7 +158,12 @@ class Process:
         telemetry = self._telemetry
         app = create_app(self._settings, self._engine, self._lifecycle, meters=telemetry)
         watched = telemetry.around(app)
-        retiring = Retirement(watched, self._lifecycle, self._settings.connection_max_age)
+        retiring = Retirement(
+            watched,
+            self._lifecycle,
+            max_age=self._settings.connection_max_age,
+            max_connections=self._settings.uvicorn_max_connections,
+        )
         configs = [_config(retiring, self._settings)]
         if self._has_metrics_port:
             configs.append(_config(create_metrics_app(telemetry), self._settings))
@@ -222,7 +227,7 @@ async def _until_either(
 def _config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=DatedProtocol,
+        http=TellingProtocol,
         loop="none",  # the loop is running already
         ws="none",
         lifespan="off",  # the engine starts after the socket listens, not before

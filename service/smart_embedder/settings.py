@@ -224,7 +224,9 @@ class Settings(BaseSettings):
     uvicorn_workers: Literal[1] = setting(
         1, "Processes; one, because each would hold the models", origin=RERANKER
     )
-    uvicorn_max_connections: int = setting(2000, "Connections held open", origin=RERANKER)
+    uvicorn_max_connections: int = setting(
+        2000, "Connections kept open; beyond it each ends with its answer", origin=RERANKER
+    )
     uvicorn_limit_concurrency: int = setting(
         1000, "Requests being answered; probes are never refused", origin=RERANKER
     )

@@ -10,10 +10,18 @@ import zstandard
 
 _WORTHWHILE_BYTES = 1024
 """Below this the headers are most of the answer."""
-_CODERS = {
-    "zstd": lambda content: zstandard.ZstdCompressor(level=1).compress(content),
-    "gzip": lambda content: gzip.compress(content, compresslevel=1),
-}
+
+
+def _zstd(content: bytes) -> bytes:
+    return zstandard.ZstdCompressor(level=1).compress(content)
+
+
+def _gzip(content: bytes) -> bytes:
+    return gzip.compress(content, compresslevel=1)
+
+
+_CODERS = {"zstd": _zstd, "gzip": _gzip}
+"""The better first."""
 
 
 def compressed(content: bytes, accepted: str) -> tuple[bytes, dict[str, str]]:

@@ -1,0 +1,66 @@
+"""Which connections are kept."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from smart_embedder.connections import Connection, Retirement
+from smart_embedder.lifecycle import Lifecycle
+from smart_embedder.results import State
+
+pytestmark = pytest.mark.anyio
+
+
+async def answered(
+    lifecycle: Lifecycle, connection: Connection | None, *, app_wait: asyncio.Event | None = None
+) -> bool:
+    """Answer one request over this connection; say whether the connection ends."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        del scope, receive
+        if app_wait:
+            await app_wait.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope: Any = {"type": "http", "state": {"connection": connection} if connection else {}}
+    retirement = Retirement(app, lifecycle, max_age=60, max_connections=10)
+    await retirement(scope, None, send)  # type: ignore[arg-type] # nothing is received
+    return (b"connection", b"close") in sent[0]["headers"]
+
+
+def aged(seconds: float, *, spread: float = 1, crowd: int = 1) -> Connection:
+    return Connection(asyncio.get_running_loop().time() - seconds, spread, crowd)
+
+
+async def test_a_connection_ends_when_it_is_old_each_at_an_age_of_its_own() -> None:
+    lifecycle = Lifecycle()
+    assert not await answered(lifecycle, aged(50))
+    assert await answered(lifecycle, aged(61))
+    assert await answered(lifecycle, aged(50, spread=0.8))
+    assert not await answered(lifecycle, aged(61, spread=1.2))
+
+
+async def test_in_a_crowd_no_connection_is_kept() -> None:
+    lifecycle = Lifecycle()
+    assert not await answered(lifecycle, aged(0, crowd=10))
+    assert await answered(lifecycle, aged(0, crowd=11))
+
+
+async def test_a_leaving_process_keeps_none_not_even_one_asked_before() -> None:
+    lifecycle, answer = Lifecycle(), asyncio.Event()
+    lifecycle.become(State.READY)
+    asked = asyncio.create_task(answered(lifecycle, aged(0), app_wait=answer))
+    await asyncio.sleep(0)
+    lifecycle.become(State.DRAINING)
+    answer.set()
+    assert await asked
+
+
+async def test_without_a_socket_nothing_ends() -> None:
+    assert not await answered(Lifecycle(), None)
