@@ -69,7 +69,7 @@ class Retirement:
         await self._app(scope, receive, closing)
 
     def _is_over(self, scope: Scope) -> bool:
-        connection = scope["state"].get(_FACTS)
+        connection: Connection | None = scope["state"].get(_FACTS)
         if self._lifecycle.retiring or connection is None:
             return self._lifecycle.retiring
         age = asyncio.get_running_loop().time() - connection.opened

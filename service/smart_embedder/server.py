@@ -18,7 +18,7 @@ import uvicorn
 from litestar.types import ASGIApp
 
 from smart_embedder.app import create_app, create_metrics_app
-from smart_embedder.connections import TellingProtocol, Retirement
+from smart_embedder.connections import Retirement, TellingProtocol
 from smart_embedder.engine import Engine
 from smart_embedder.errors import StartupFailed
 from smart_embedder.lifecycle import Lifecycle
