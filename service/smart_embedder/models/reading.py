@@ -27,6 +27,10 @@ class _Reads:
 class ReadsTexts(_Reads):
     """The reading half of a model that embeds."""
 
+    def __init__(self, card: Card, tokenizer: Tokenizer, *, prompt: str | None = None) -> None:
+        super().__init__(card, tokenizer)
+        self._prompt = prompt
+
     def prepare(
         self,
         texts: Sequence[Text],
@@ -37,8 +41,9 @@ class ReadsTexts(_Reads):
         max_tokens: int | None = None,
     ) -> list[Prepared]:
         """Tokenize texts; thread-safe."""
+        own = self._prompt if prompt is None else prompt
         return self._tokenizer.prepare(
-            texts, prompt, truncate=truncate, side=side, max_tokens=max_tokens
+            texts, own, truncate=truncate, side=side, max_tokens=max_tokens
         )
 
     def prepare_pairs(self, *_: Any, **__: Any) -> list[Prepared]:

@@ -12,6 +12,7 @@ from typing import Literal, Self
 
 import numpy as np
 import tokenizers
+from tokenizers import normalizers
 
 from smart_embedder.errors import EmptyInput, InvalidInput, ModelLoadFailed
 from smart_embedder.models.model import Ids, Piece, Prepared, Side, Text, Truncation
@@ -66,7 +67,7 @@ class Tokenizer:
         self.vocabulary = rust.get_vocab_size(with_added_tokens=True)
 
     @classmethod
-    def load(cls, folder: Path, *, max_tokens: int) -> Self:
+    def load(cls, folder: Path, *, max_tokens: int, lower_case: bool = False) -> Self:
         """Read `tokenizer.json`, which every model of the last years carries."""
         path = folder / "tokenizer.json"
         if not path.is_file():
@@ -77,6 +78,9 @@ class Tokenizer:
             raise ModelLoadFailed(f"{path} is not a tokenizer: {error}") from error
         rust.no_truncation()
         rust.no_padding()
+        if lower_case:
+            given = [] if rust.normalizer is None else [rust.normalizer]
+            rust.normalizer = normalizers.Sequence([normalizers.Lowercase(), *given])
         return cls(rust, _frame_of(rust), max_tokens=max_tokens)
 
     def with_frame(self, frame: Frame) -> Self:
@@ -105,7 +109,7 @@ class Tokenizer:
         max_tokens: int | None = None,
     ) -> list[Prepared]:
         """Tokenize texts, set their special tokens, cut what is too long."""
-        room = self._room(max_tokens, self.frame.length)
+        room = self.room(max_tokens, self.frame.length)
         prepared: list[Prepared] = []
         for index, ids in enumerate(self._plain(texts, prompt or "")):
             if len(ids) + self.frame.length == 0:
@@ -126,7 +130,7 @@ class Tokenizer:
         self, query: str, passages: Sequence[str], *, max_tokens: int | None = None
     ) -> list[Prepared]:
         """Tokenize pairs; where one is too long, its passage gives way before its query."""
-        room = self._room(max_tokens, self.frame.pair_length)
+        room = self.room(max_tokens, self.frame.pair_length)
         query_ids, *rest = self.pair_tokens(query, passages)
         return [self._framed_pair(query_ids, ids, room) for ids in rest]
 
@@ -188,7 +192,8 @@ class Tokenizer:
                 )
         return np.asarray(ids, np.int32)
 
-    def _room(self, max_tokens: int | None, frame: int) -> int:
+    def room(self, max_tokens: int | None, frame: int) -> int:
+        """Return how many tokens fit beside those of the frame."""
         limit = self.max_tokens if max_tokens is None else min(max_tokens, self.max_tokens)
         if limit <= frame:
             raise InvalidInput(

@@ -19,84 +19,19 @@ from tokenizers import (
 
 VOWELS = "aeiouy"
 CONSONANTS = "bcdfghjklmnpqrstvwxz"
-STOP_WORDS = frozenset(
-    {
-        "a",
-        "an",
-        "and",
-        "are",
-        "as",
-        "at",
-        "be",
-        "by",
-        "can",
-        "do",
-        "does",
-        "for",
-        "from",
-        "has",
-        "have",
-        "how",
-        "i",
-        "in",
-        "is",
-        "it",
-        "its",
-        "no",
-        "not",
-        "of",
-        "on",
-        "or",
-        "that",
-        "the",
-        "then",
-        "there",
-        "this",
-        "to",
-        "was",
-        "we",
-        "were",
-        "what",
-        "when",
-        "where",
-        "which",
-        "who",
-        "why",
-        "will",
-        "with",
-        "yes",
-        "you",
-        "your",
-    }
-)
-TEMPLATE_WORDS = frozenset(
-    {
-        "answer",
-        "assistant",
-        "based",
-        "document",
-        "given",
-        "instruct",
-        "judge",
-        "meets",
-        "note",
-        "only",
-        "passages",
-        "provided",
-        "query",
-        "relevant",
-        "requirements",
-        "retrieve",
-        "search",
-        "system",
-        "think",
-        "user",
-        "web",
-        "whether",
-    }
-)
+STOP_WORDS = (
+    "a", "an", "and", "are", "as", "at", "be", "by", "can", "do", "does", "for", "from", "has",
+    "have", "how", "i", "in", "is", "it", "its", "no", "not", "of", "on", "or", "that", "the",
+    "then", "there", "this", "to", "was", "we", "were", "what", "when", "where", "which", "who",
+    "why", "will", "with", "yes", "you", "your",
+)  # fmt: skip
+TEMPLATE_WORDS = (
+    "answer", "assistant", "based", "document", "given", "instruct", "judge", "meets", "note",
+    "only", "passages", "provided", "query", "relevant", "requirements", "retrieve", "search",
+    "system", "think", "user", "web", "whether",
+)  # fmt: skip
 """What every prompt of the Qwen3 reranker repeats, and which therefore says nothing."""
-PLAIN_WORDS = sorted(STOP_WORDS | TEMPLATE_WORDS)
+PLAIN_WORDS = STOP_WORDS + TEMPLATE_WORDS
 ALPHABETS = ((0x21, 0x7F), (0xA1, 0x180), (0x370, 0x400), (0x400, 0x500), (0x5D0, 0x5EB),
              (0x621, 0x64B), (0x905, 0x93A), (0x3041, 0x3100))  # fmt: skip
 """ASCII, Latin, Greek, Cyrillic, Hebrew, Arabic, Devanagari and kana: one piece a character."""

@@ -1,0 +1,143 @@
+"""Qwen3-Reranker: asks the model whether a document meets a query, and reads yes minus no.
+
+The prompt's beginning and end are fixed; only the document, and at last the query, give way where
+the whole is too long, so the place where the answer is read is never cut off.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from smart_embedder.errors import EmbedderError
+from smart_embedder.models.decoder import Decoder, Shape
+from smart_embedder.models.model import (
+    Card,
+    Checkpoint,
+    Floats,
+    Ids,
+    Output,
+    Prepared,
+    Truncation,
+    Vectors,
+)
+from smart_embedder.models.reading import ReadsPairs
+from smart_embedder.models.tokenization import QUERY_SHARE, Tokenizer, cut
+from smart_embedder.options import ModelOptions
+from smart_embedder.runtime.devices import Device, dtype_name, resolve_dtype
+from smart_embedder.runtime.guard import finite_texts, run_guarded
+from smart_embedder.runtime.packing import Pack
+from smart_embedder.runtime.weights import Weights, revision_of
+
+LONGEST = 32768
+"""Tokens of a pair unless told otherwise (QWEN_RERANK_MAX_LENGTH's default)."""
+
+INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query"
+BEGIN = (
+    "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and "
+    'the Instruct provided. Note that the answer can only be "yes" or "no".<|im_end|>\n'
+    "<|im_start|>user\n"
+)
+END = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
+
+
+def load(folder: Path, options: ModelOptions, device: Device) -> "Qwen3Reranker":
+    """Load a Qwen3-Reranker of any size from a folder."""
+    shape = Shape.read(folder)
+    # Never float16: the larger ones overflow it (QwenLM/Qwen3-Embedding#164).
+    dtype = resolve_dtype(options.dtype, device, family_allows_fp16=False)
+    tokenizer = Tokenizer.load(
+        folder, max_tokens=min(options.max_tokens or LONGEST, shape.positions)
+    )
+    card = Card(
+        name=options.name,
+        family="qwen3-reranker",
+        revision=revision_of(folder),
+        outputs=Output.SCORE,
+        dtype=dtype_name(dtype),
+        engine="packed",
+        pooling="last",
+        max_tokens=tokenizer.max_tokens,
+        vocabulary=shape.vocabulary,
+        probabilities=True,
+    )
+    weights = Weights.read(folder)
+    decoder = Decoder(weights, shape, dtype=dtype, device=device)
+    # The small sizes tie the answers' rows to the embedding's.
+    tied = "lm_head.weight" not in weights
+    rows = decoder.words if tied else weights["lm_head.weight"]
+    # Two rows of the vocabulary are ever asked for, and of those only the difference.
+    answer = rows[tokenizer.id_of("yes")].float() - rows[tokenizer.id_of("no")].float()
+    return Qwen3Reranker(card, tokenizer, decoder, answer.to(device.torch), device)
+
+
+class Qwen3Reranker(ReadsPairs):
+    """The decoder and the one vector that tells yes from no."""
+
+    def __init__(
+        self,
+        card: Card,
+        tokenizer: Tokenizer,
+        decoder: Decoder,
+        answer: torch.Tensor,
+        device: Device,
+    ) -> None:
+        super().__init__(card, tokenizer)
+        self._decoder = decoder
+        self._answer = answer
+        self._device = device
+        self._begin, self._end = tokenizer.tokens_of([BEGIN, END])
+
+    def prepare_pairs(
+        self,
+        query: str,
+        passages: Sequence[str],
+        *,
+        instruction: str | None = None,
+        max_tokens: int | None = None,
+    ) -> list[Prepared]:
+        """Write the prompt for every passage; thread-safe."""
+        frame = len(self._begin) + len(self._end)
+        room = self._tokenizer.room(max_tokens, frame)
+        asked = f"<Instruct>: {instruction or INSTRUCTION}\n<Query>: {query}"
+        # A body is tokenized in one piece, as in training: a blank may join the word behind it.
+        bodies = [f"{asked}\n<Document>: {passage}" for passage in passages]
+        query_ids, *rest = self._tokenizer.pair_tokens(asked, bodies)
+        query_room = int((room + frame) * QUERY_SHARE)
+        return [
+            self._fitted(ids, query_ids, room, query_room, passage)
+            for ids, passage in zip(rest, passages, strict=True)
+        ]
+
+    def forward(
+        self,
+        batch: Sequence[Ids],
+        wanted: Sequence[Output],  # noqa: ARG002 - the seam's name; there is only the score
+        checkpoint: Checkpoint,
+    ) -> list[Vectors | EmbedderError]:
+        """Score every pair in one packed pass."""
+
+        def run(chosen: list[int], dtype: torch.dtype) -> list[Vectors | None]:
+            pack = Pack.of([batch[index] for index in chosen], self._device.torch)
+            hidden = self._decoder(pack, checkpoint, dtype)
+            scores: Floats = (hidden[pack.last].float() @ self._answer).cpu().numpy()
+            finite = finite_texts(len(scores), scores, np.arange(len(scores)))
+            pairs = zip(scores.tolist(), finite, strict=True)
+            return [Vectors(score=score) if good else None for score, good in pairs]
+
+        return run_guarded([len(ids) for ids in batch], run, self._decoder.compute_dtype)
+
+    def close(self) -> None:
+        """Give the memory back."""
+        del self._decoder, self._answer
+
+    def _fitted(self, body: Ids, query: Ids, room: int, query_room: int, passage: str) -> Prepared:
+        """Cut the passage; where the query alone leaves it no place, the query first."""
+        cuts: tuple[Truncation, ...] = ()
+        if len(body) > room and len(query) > query_room:
+            query, cuts = cut(query, min(room, query_room), part="query")
+            tail = self._tokenizer.tokens_of([f"\n<Document>: {passage}"])
+            body = np.concatenate([query, *tail])
+        kept, passage_cut = cut(body, room, part="passage", extra=len(self._begin) + len(self._end))
+        return Prepared(np.concatenate([self._begin, kept, self._end]), cuts + passage_cut)
