@@ -15,6 +15,7 @@ from smart_embedder.cli import main
 from smart_embedder.environment import PREFIX
 from smart_embedder.settings import Settings
 from smart_embedder_operator.conditions import Reason
+from smart_embedder_operator.metrics_api.exposition import METRICS, MODEL_INFO
 from smart_embedder_operator.platform import Capabilities, Images, Platform
 from smart_embedder_operator.render import render
 from smart_embedder_operator.resources import config, scaling
@@ -114,6 +115,7 @@ def test_every_gauge_that_is_asked_for_is_exported(rendered: list[dict[str, Any]
         scaling.metric(Autoscaling(exclude_bulk=True)),
         scaling.metric(Autoscaling(target_drain_seconds=3)),
     }
+    asked |= {*METRICS, MODEL_INFO}
     (rule,) = (item for item in rendered if item["kind"] == "PrometheusRule")
     asked |= set(re.findall(r"smart_embedder_\w+", str(rule["spec"]["groups"][0]["rules"])))
     assert {name for name in asked if name not in exported} == set()

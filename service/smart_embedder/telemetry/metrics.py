@@ -152,6 +152,11 @@ class Metrics:
             "smart_embedder_workers_alive", "1 while a device's worker has a heartbeat"
         )
         self.info = Info("embedding_server", "What is served", registry=self.registry)
+        self.models = self._gauge(
+            "smart_embedder_model_info",
+            "1 for each served model; the operator pins its revision",
+            *("role", "name", "revision", "fingerprint"),
+        )
         for state in State:
             self.state.labels(state)
 

@@ -1,11 +1,13 @@
 """Where watching is put together: what the engine reports to, and what goes around the app."""
 
+from collections.abc import Iterator
+
 from litestar.types import ASGIApp
 
 from smart_embedder.api.operations import VERSION, Percentiles
 from smart_embedder.engine import Engine
 from smart_embedder.lifecycle import Lifecycle
-from smart_embedder.models.model import Output
+from smart_embedder.models.model import Card, Output
 from smart_embedder.results import State
 from smart_embedder.runtime.memory import DeviceMemory, device_memory
 from smart_embedder.scheduling.observer import Observer
@@ -51,6 +53,8 @@ class Telemetry:
         if self._engine:
             self.metrics.alive.set(self._engine.health.alive)
         self.metrics.info.info(self._info())
+        for role, card in self._served():
+            self.metrics.models.labels(role, card.name, card.revision, card.fingerprint).set(1)
         return self.metrics.render(accept)
 
     def latency(self) -> Percentiles:
@@ -74,6 +78,16 @@ class Telemetry:
     @property
     def _on_gpu(self) -> bool:
         return any(device.startswith("cuda") for device in self._devices)
+
+    def _served(self) -> Iterator[tuple[str, Card]]:
+        """Every loaded model with the part it plays."""
+        if self._engine is None or not self._engine.models:
+            return
+        asked = self._engine.options
+        parts = {"embedding": asked.embedding, "dense": asked.dense, "reranker": asked.reranker}
+        for role, options in parts.items():
+            if options is not None:
+                yield role, self._engine.lookup(options.name)
 
     def _info(self) -> dict[str, str]:
         settings = self._settings

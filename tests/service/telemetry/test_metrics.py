@@ -147,3 +147,17 @@ async def test_every_metric_of_the_configuration_has_words(make_watched: MakeWat
 
     helps = re.findall(r"^# HELP (\S+) (.*)$", page, re.MULTILINE)
     assert all(words for _, words in helps)
+
+
+async def test_every_model_says_its_part_and_what_its_vectors_are(
+    make_watched: MakeWatched,
+) -> None:
+    async with make_watched() as client:
+        page = (await client.get("/metrics")).text
+        card = (await client.post("/embeddings/", json={"sentences": ["a"]})).headers
+
+    (family,) = (one for one in parse(page) if one.name == "smart_embedder_model_info")
+    served = {sample.labels["role"]: sample.labels for sample in family.samples}
+    assert set(served) == {"embedding", "reranker"}
+    assert served["embedding"]["fingerprint"] == card["x-vector-fingerprint"]
+    assert served["embedding"]["revision"]
