@@ -39,6 +39,7 @@ def bring_up(target: Target) -> str:
         operator = target.image(OPERATOR)
     with step("Service image (the first time takes minutes: it downloads torch)"):
         service = target.image(SERVICE)
+    helm()  # built first where there is none
     with step("helm upgrade --install"):
         install(target, operator, service)
     with step("Embedder from examples/quickstart.yaml is Ready"):

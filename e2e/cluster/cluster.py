@@ -6,7 +6,6 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
 
 from e2e.cluster import binaries, cgroups, dns, images, kernel, machine, network, preflight, storage
 from e2e.cluster.control_plane import ControlPlane
@@ -97,7 +96,7 @@ class EmbeddedCluster:
         """End the API server, start it again, wait until it answers."""
         self._control.restart_apiserver()
 
-    @cached_property
+    @property
     def _control(self) -> ControlPlane:
         return ControlPlane(self.layout)
 

@@ -59,27 +59,11 @@ def build(recipe: Recipe) -> str:
     """Build an image of this project on the bootstrapped base; its tag names its content."""
     build_base()
     _make_room()
-    settings = ("--build-arg", f"BASE_IMAGE={BASE}", "--build-arg", "TORCH_INDEX=")
-    certificates = "/etc/ssl/certs:/etc/ssl/certs:ro"  # a company's own authority, if it has one
-    image = (
-        _buildah(
-            "bud",
-            "--quiet",
-            "--layers",
-            "--network",
-            "host",
-            "--volume",
-            certificates,
-            *settings,
-            "--target",
-            recipe.target,
-            "--file",
-            REPOSITORY / recipe.dockerfile,
-            REPOSITORY,
-        )
-        .strip()
-        .splitlines()[-1]
-    )
+    how = ["--quiet", "--layers", "--network=host"]
+    how += ["--volume=/etc/ssl/certs:/etc/ssl/certs:ro"]  # a company's own authority, if it has one
+    how += [f"--build-arg=BASE_IMAGE={BASE}", "--build-arg=TORCH_INDEX="]
+    what = [f"--target={recipe.target}", f"--file={REPOSITORY / recipe.dockerfile}"]
+    image = _buildah("bud", *how, *what, REPOSITORY).split()[-1]
     reference = f"{recipe.name}:{image[:12]}"
     tag(image, reference)
     return reference
