@@ -118,7 +118,8 @@ class ApiServer:
             "requestheader-username-headers": "X-Remote-User",
             "proxy-client-cert-file": proxy.certificate,
             "proxy-client-key-file": proxy.key,
-            "enable-aggregator-routing": "true",
+            # An ExternalName Service is then a way to an extension API on loopback, too.
+            "enable-aggregator-routing": "false",
         }
 
     @property

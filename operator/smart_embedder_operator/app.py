@@ -210,7 +210,9 @@ def platform(settings: Settings) -> Platform:
     return Platform(
         version=version("smart-embedder"),
         namespace=settings.pod_namespace,
-        images=Images(cpu=settings.image_cpu, cuda=settings.image_cuda),
+        images=Images(
+            cpu=settings.default_image, cuda=settings.gpu_image or settings.default_image
+        ),
         profiles=load_profiles(profiles),
         pull_secrets=settings.pull_secrets,
         cluster_domain=settings.cluster_domain,

@@ -153,7 +153,8 @@ class KubeClient:
                 status, after = response.status, response.headers.get("Retry-After")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self._observe(verb, 0)
-            raise KubeError(f"{verb} {path}: no answer ({error!r})") from error
+            why = str(error) or type(error).__name__
+            raise KubeError(f"{verb} {path}: no answer: {why}") from error
         self._observe(verb, status)
         if status >= 400:
             raise _refusal(f"{verb} {path}", status, text, after)

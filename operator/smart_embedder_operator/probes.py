@@ -1,4 +1,4 @@
-"""The plain HTTP ports: `/livez` and `/readyz` for the kubelet, `/metrics` for Prometheus.
+"""The plain HTTP ports: `/healthz` and `/readyz` for the kubelet, `/metrics` for Prometheus.
 
 What alive and ready mean is asked of whoever knows; a reason means no.
 """
@@ -16,7 +16,7 @@ _PROMETHEUS = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
 
 async def serve_probes(host: str, port: int, *, alive: Check, ready: Check) -> None:
     """Answer the kubelet until cancelled."""
-    await _serve(host, port, {"/livez": _probe(alive), "/readyz": _probe(ready)})
+    await _serve(host, port, {"/healthz": _probe(alive), "/readyz": _probe(ready)})
 
 
 async def serve_metrics(host: str, port: int, page: Callable[[], bytes]) -> None:
@@ -43,7 +43,7 @@ async def _serve(host: str, port: int, routes: dict[str, Handler]) -> None:
     app = web.Application()
     for path, handler in routes.items():
         app.router.add_get(path, handler)
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()

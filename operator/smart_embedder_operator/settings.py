@@ -32,8 +32,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     pod_namespace: str = "default"  # where the Lease and the certificate live
     lease_name: str = "smart-embedder-operator"
     # What it builds.
-    image_cpu: str = "smart-embedder:cpu"  # the service of this release, by what it runs on
-    image_cuda: str = "smart-embedder:gpu"
+    default_image: str = "smart-embedder:latest"  # the service of this release
+    gpu_image: str | None = None  # the same for GPUs; unset takes the one above
     pull_secrets: tuple[str, ...] = ()  # for every pod, besides the Embedder's own
     profiles_file: str | None = None  # YAML of named hardware profiles
     cluster_domain: str = "cluster.local"

@@ -27,6 +27,7 @@ from smart_embedder_operator.metrics_api.server import HEALTH
 CHECK_SECONDS = 15.0
 # A renewed certificate is served only when the APIService has had time to trust its authority.
 TRUST_SECONDS = 60.0
+FAREWELL_SECONDS = 2.0  # for answers under way when we stop; each takes milliseconds
 
 log = structlog.get_logger()
 
@@ -71,7 +72,7 @@ class Listener:
 
     async def run(self, application: web.Application) -> None:
         """Serve, check and follow changes until cancelled."""
-        runner = web.AppRunner(application, access_log=None)
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=FAREWELL_SECONDS)
         await runner.setup()
         try:
             while True:
