@@ -17,7 +17,7 @@ class Cache(Piece, frozen=True, kw_only=True):
         says(
             "EmptyDir downloads in every pod. PVC keeps files on a volume made for the Embedder. "
             "ExistingClaim mounts a claim of yours. Image mounts an OCI image that holds the "
-            "models (Kubernetes 1.33 and later)."
+            "models (Kubernetes 1.35, or 1.33 with its ImageVolume feature)."
         ),
     ] = "EmptyDir"
     size: Annotated[
