@@ -119,9 +119,10 @@ class Process:
     async def _start(self) -> bool:
         try:
             await self._engine.start()
-        except StartupFailed as error:
-            self._lifecycle.fail(error.message)
-            report_failure(self._settings, error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the process says so and ends
+            failure = _as_failure(error)
+            self._lifecycle.fail(failure.message)
+            report_failure(self._settings, failure)
             return False
         self._lifecycle.become(State.READY)
         log.info("ready", models=[card.name for card in self._engine.models])
@@ -170,9 +171,10 @@ class Process:
         return configs
 
     def _listeners(self) -> list[socket.socket]:
-        listeners = [listen(self._settings.host, self._settings.port)]
+        host = self._settings.host
+        listeners = [bound(host, self._settings.port, "PORT")]
         if self._has_metrics_port:
-            listeners.append(listen(self._settings.host, self._settings.metrics_port))
+            listeners.append(bound(host, self._settings.metrics_port, "METRICS_PORT"))
         return listeners
 
     @property
@@ -189,16 +191,20 @@ class _Server(uvicorn.Server):
         yield
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Open a listening socket; the kernel queues connections from now on."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family)
+def bound(host: str, port: int, variable: str) -> socket.socket:
+    """Bind a socket; `::` takes both address families."""
+    is_v6 = ":" in host
+    listener = socket.socket(socket.AF_INET6 if is_v6 else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if is_v6:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
     try:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise PortTaken(f"cannot listen on {host}:{port}: {error.strerror}") from error
+        raise PortTaken(
+            f"cannot listen on {host} port {port} ({variable}): {error.strerror}", field=variable
+        ) from error
     return listener
 
 
@@ -211,6 +217,14 @@ def report_failure(settings: Settings, error: StartupFailed) -> None:
         words = {"reason": error.reason, "message": error.message}
         with contextlib.suppress(OSError):
             path.write_bytes(msgspec.json.encode(words))
+
+
+def _as_failure(error: Exception) -> StartupFailed:
+    """Take a failure of ours as it is, and any other with its trace in the log."""
+    if isinstance(error, StartupFailed):
+        return error
+    log.error("unexpected_error", exc_info=error)  # no text of a user was read yet
+    return StartupFailed(f"{type(error).__name__}: {error}")
 
 
 async def _until_either(

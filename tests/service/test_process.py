@@ -116,6 +116,16 @@ async def _ready(process: asyncio.subprocess.Process, client: httpx.AsyncClient)
     pytest.fail(f"the service ended with {process.returncode}")
 
 
+async def _answering(client: httpx.AsyncClient) -> None:
+    while True:
+        try:
+            await client.get("/health/live")
+        except httpx.TransportError:
+            await asyncio.sleep(0.05)
+        else:
+            return
+
+
 async def test_everything_admitted_is_answered_and_later_work_is_told_to_go(start: Start) -> None:
     # 200 texts of 30 tokens keep the device busy for four seconds, well beyond the delay.
     async with start(token_seconds=0.7e-3, DRAIN_DELAY="1") as service:
@@ -217,6 +227,24 @@ async def test_a_model_that_is_not_there_ends_the_start_with_its_reason(tmp_path
     told = json.loads(words.read_text())
     assert told["reason"] == "ModelNotFound"
     assert "nobody/nothing" in told["message"]
+
+
+async def test_a_signal_during_the_start_ends_it(tmp_path: Path) -> None:
+    port = free_port()
+    process = await spawn(
+        tmp_path,
+        *("smart_embedder.cli", "serve", "--host=::", f"--port={port}"),
+        EMBEDDING_MODEL="demo/bge-m3",
+        RERANKER_MODEL="demo/bge-reranker-v2-m3",
+    )
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        await _answering(client)
+        startup = (await client.get("/health/startup")).json()
+        process.send_signal(signal.SIGTERM)
+        code = await process.wait()
+
+    assert startup["state"] in ("starting", "ready")
+    assert code == 0
 
 
 async def test_wrong_settings_end_with_a_sentence_and_no_trace(tmp_path: Path) -> None:

@@ -125,6 +125,8 @@ def test_no_client_ever_gets_more_than_burst_and_rate(gaps: list[float]) -> None
         ("10.0.0.1", " , ", "10.0.0.1"),
         ("fd00::1", "2001:db8::1", "2001:db8::1"),
         ("unknown", "6.6.6.6", "unknown"),
+        ("::ffff:10.0.0.1", "6.6.6.6", "6.6.6.6"),  # a socket for both address families says so
+        ("::ffff:1.1.1.1", None, "1.1.1.1"),
     ],
 )
 def test_a_forwarded_address_is_believed_as_far_as_trusted_proxies_wrote_it(

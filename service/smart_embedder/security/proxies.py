@@ -4,6 +4,7 @@ import functools
 import ipaddress
 from collections.abc import Sequence
 
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -11,29 +12,24 @@ def client_address(peer: str, forwarded_for: str | None, trusted: Sequence[Netwo
     """Return the last address of the chain that is not a trusted proxy.
 
     Each proxy appends the address it saw, so the chain is believed from its end, and only as far
-    as it was written by someone trusted.
+    as it was written by someone trusted. An IPv4 client of a socket for both families is itself.
     """
-    if not forwarded_for or not _is_within(peer, tuple(trusted)):
+    nearest = _address(peer)
+    if nearest is None:
         return peer
-    chain = [hop.strip() for hop in forwarded_for.split(",") if hop.strip()]
-    for hop in reversed(chain):
-        if not _is_address(hop):
-            return peer
-        if not _is_within(hop, tuple(trusted)):
-            return hop
-    return chain[0] if chain else peer
+    hops = [hop for hop in (forwarded_for or "").split(",") if hop.strip()]
+    while hops and any(nearest in network for network in trusted):
+        hop = _address(hops.pop().strip())
+        if hop is None:
+            break
+        nearest = hop
+    return str(nearest)
 
 
 @functools.lru_cache(maxsize=4096)
-def _is_within(address: str, networks: tuple[Network, ...]) -> bool:
-    return _is_address(address) and any(
-        ipaddress.ip_address(address) in network for network in networks
-    )
-
-
-def _is_address(text: str) -> bool:
+def _address(text: str) -> Address | None:
     try:
-        ipaddress.ip_address(text)
+        address = ipaddress.ip_address(text)
     except ValueError:
-        return False
-    return True
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
