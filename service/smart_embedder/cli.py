@@ -9,7 +9,13 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from smart_embedder import bench_command, check_command, config_command, serve_command
+from smart_embedder import (
+    bench_command,
+    check_command,
+    config_command,
+    models_command,
+    serve_command,
+)
 from smart_embedder.environment import fill_from_file
 
 
@@ -27,7 +33,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Dense, sparse and ColBERT embeddings and reranking over HTTP.",
     )
     commands = parser.add_subparsers(metavar="command", required=True)
-    for command in (serve_command, config_command, check_command, bench_command):
+    for command in (serve_command, config_command, models_command, check_command, bench_command):
         command.add_parser(commands)
     return parser
 

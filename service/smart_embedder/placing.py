@@ -3,6 +3,7 @@
 Imported only when an engine starts, because it brings torch.
 """
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -30,20 +31,22 @@ def place(options: EngineOptions, report: Report) -> list[Replica]:
         report(Progress(stage="loading", model=model.name))
         load = catalog.loader(model, folder)
         for device, models in zip(devices, replicas, strict=True):
-            models[model.name] = _placed(load(device), device)
+            models[model.name] = _placed(load(device), device, model.max_batch_tokens)
     return [Replica(str(device), models) for device, models in zip(devices, replicas, strict=True)]
 
 
 def _folder(model: ModelOptions, source: hub.Hub, report: Report) -> Path:
     if model.name.startswith(folders.PREFIX):
         return folders.cached(model.name, Path(source.cache_dir or HF_HOME) / "demo")
-    return hub.find(model, source, partial(_downloading, report, model.name))
+    wanted = replace(model, name=catalog.full_name(model.name))
+    return hub.find(wanted, source, partial(_downloading, report, model.name))
 
 
 def _downloading(report: Report, model: str, done: int, total: int) -> None:
     report(Progress(stage="downloading", model=model, done=done, total=total))
 
 
-def _placed(model: Model, device: Device) -> Placed:
+def _placed(model: Model, device: Device, most: int | None) -> Placed:
     work: Work = "rerank" if Output.SCORE in model.card.outputs else "embed"
-    return Placed(model, batch_token_budget(device, model.card.max_tokens, work=work))
+    budget = batch_token_budget(device, model.card.max_tokens, work=work)
+    return Placed(model, min(budget, most or budget))

@@ -195,7 +195,7 @@ class _Layer:
             attend, causal=shape.causal, window=attention.window, scale=shape.scale
         )
         self._activation = _ACTIVATIONS[shape.activation]
-        self._heads = (shape.heads, shape.key_heads, shape.key_heads)
+        self._heads = [shape.heads, shape.key_heads, shape.key_heads]
         self._head = shape.head
         self._qkv = linear(fused(*(f"self_attn.{part}_proj" for part in "qkv")))
         self._mix = linear(weights["self_attn.o_proj.weight"])

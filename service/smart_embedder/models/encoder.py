@@ -15,7 +15,8 @@ from smart_embedder.errors import ModelLoadFailed
 from smart_embedder.models.model import Checkpoint
 from smart_embedder.runtime.attention import attend
 from smart_embedder.runtime.devices import INT8, Device
-from smart_embedder.runtime.linear import Linear, make_linear
+from smart_embedder.runtime.feed_forward import FeedForward
+from smart_embedder.runtime.linear import make_linear
 from smart_embedder.runtime.packing import Pack
 from smart_embedder.runtime.weights import Weights
 
@@ -115,21 +116,23 @@ class _Layer:
         weight, bias = (torch.cat([part[kind] for part in three]) for kind in ("weight", "bias"))
         self._qkv = make_linear(weight, bias, dtype=dtype, device=device)
         self._heads = (3, shape.heads, shape.width // shape.heads)
-
-        def linear(part: Weights, *, gelu: bool = False) -> Linear:
-            return make_linear(part["weight"], part["bias"], dtype=dtype, device=device, gelu=gelu)
-
-        self._mix = linear(attention.under("output.dense."))
+        mix = attention.under("output.dense.")
+        self._mix = make_linear(mix["weight"], mix["bias"], dtype=dtype, device=device)
         self._mix_norm = _Norm(attention.under("output.LayerNorm."), shape.epsilon, device)
-        self._widen = linear(weights.under("intermediate.dense."), gelu=True)
-        self._narrow = linear(weights.under("output.dense."))
+        widen, narrow = weights.under("intermediate.dense."), weights.under("output.dense.")
+        self._feed_forward = FeedForward(
+            (widen["weight"], widen["bias"]),
+            (narrow["weight"], narrow["bias"]),
+            dtype=dtype,
+            device=device,
+        )
         self._norm = _Norm(weights.under("output.LayerNorm."), shape.epsilon, device)
 
     def __call__(self, x: torch.Tensor, pack: Pack) -> torch.Tensor:
         q, k, v = self._qkv(x).view(-1, *self._heads).unbind(1)
         mixed = attend(q, k, v, pack).flatten(1)
         x = self._mix_norm(self._mix(mixed, x))
-        return self._norm(self._narrow(self._widen(x), x))
+        return self._norm(self._feed_forward(x))
 
 
 class _Norm:
