@@ -90,12 +90,16 @@ def _reranker(settings: Settings, name: str | None) -> ModelOptions | None:
     if name is None:
         return None
     of_qwen = "qwen" in name.lower()
+    length = settings.qwen_rerank_max_length if of_qwen else settings.bge_rerank_max_length
+    # A padded batch of so many pairs takes the memory of so many times the longest.
+    pairs = settings.qwen_rerank_batch_size if of_qwen else None
     return ModelOptions(
         name=name,
         revision=settings.reranker_revision,
         dtype=settings.dtype,
-        max_tokens=settings.qwen_rerank_max_length if of_qwen else settings.bge_rerank_max_length,
+        max_tokens=length,
         engine=settings.inference_engine,
+        max_batch_tokens=pairs * length if pairs else None,
     )
 
 

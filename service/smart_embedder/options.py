@@ -26,6 +26,8 @@ class ModelOptions:
     """Longest text in tokens; None takes the model's own."""
     engine: str = "packed"
     """packed (ours) or flagembedding (the reference engine)."""
+    max_batch_tokens: int | None = None
+    """Tokens of one forward pass of this model; None leaves them to the device's memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

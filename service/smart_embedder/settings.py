@@ -132,7 +132,10 @@ class Settings(BaseSettings):
         None, "The same, when MAX_BATCH_REQUESTS is not set", origin=RERANKER
     )
     qwen_rerank_batch_size: int | None = setting(
-        None, "The same for Qwen3-Reranker pairs", origin=EMBEDDER, scope="reranking"
+        None,
+        "Pairs of the longest length whose memory one pass of Qwen3-Reranker may take",
+        origin=EMBEDDER,
+        scope="reranking",
     )
     max_concurrent: int = setting(
         1, "Taken for compatibility: a device runs one pass at a time", origin=OPENAI

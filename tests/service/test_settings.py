@@ -214,6 +214,17 @@ def test_admission_and_batches_take_every_servers_word_for_them() -> None:
     assert scheduling.cache_entries == 0
 
 
+def test_the_pairs_of_a_rerank_batch_become_the_tokens_they_may_take() -> None:
+    told = Settings(
+        reranker_model="Qwen/Qwen3-Reranker-0.6B",
+        qwen_rerank_batch_size=4,
+        qwen_rerank_max_length=4096,
+    )
+    reranker = engine_options(told).reranker
+    assert reranker is not None
+    assert (reranker.max_tokens, reranker.max_batch_tokens) == (4096, 16384)
+
+
 def test_batching_can_be_switched_off_whatever_the_window() -> None:
     told = Settings(enable_batching=False, batch_window_ms=6)
     assert engine_options(told).scheduling.batch_window_seconds == 0
