@@ -1,54 +1,20 @@
 """What may be written, and what is said to what may not."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from smart_embedder_operator.observed import Manifest
 from smart_embedder_operator.spec import InvalidSpec, parse
 
 Write = Callable[..., Manifest]
 
-BROKEN: list[tuple[dict[str, Any], str]] = [
-    ({"models": {}}, "name at least one model"),
-    ({"hardware": {"profile": "cpu", "resources": {}}}, "takes a profile or resources, not both"),
-    ({"serving": {"requestTimeoutSeconds": 31}}, "may not exceed drainSeconds"),
-    ({"serving": {"drainSeconds": 10}}, "may not exceed drainSeconds"),
-    ({"autoscaling": {"mode": "HPA"}}, "needs maxReplicas"),
-    ({"autoscaling": {"minReplicas": 3, "maxReplicas": 2}}, "may not exceed maxReplicas"),
-    (
-        {"autoscaling": {"mode": "HPA", "minReplicas": 0, "maxReplicas": 2}},
-        "an HPA cannot wake the first pod",
-    ),
-    (
-        {"autoscaling": {"targetQueueDepth": 8, "targetDrainSeconds": 2}},
-        "targetQueueDepth or targetDrainSeconds",
-    ),
-    (
-        {"autoscaling": {"excludeBulk": True, "targetDrainSeconds": 2}},
-        "use it with targetQueueDepth",
-    ),
-    ({"autoscaling": {"mode": "KEDA", "maxReplicas": 2}}, "KEDA needs prometheusAddress"),
-    (
-        {"replicas": 2, "autoscaling": {"mode": "HPA", "maxReplicas": 4}},
-        "remove replicas while an autoscaler scales",
-    ),
-    ({"replicas": 2, "cache": {"type": "PVC"}}, "a ReadWriteOnce cache serves one pod"),
-    ({"cache": {"type": "ExistingClaim"}}, "claimName belongs to type ExistingClaim"),
-    ({"cache": {"claimName": "models"}}, "claimName belongs to type ExistingClaim"),
-    ({"cache": {"type": "Image"}}, "image belongs to type Image"),
-    ({"cache": {"prewarm": True}}, "belong to type PVC"),
-    ({"cache": {"readOnly": True}}, "readOnly belongs to type ExistingClaim"),
-    (
-        {"hub": {"offline": True}, "cache": {"type": "PVC", "prewarm": True}},
-        "spec.hub.offline forbids it",
-    ),
-    ({"networkPolicy": {"allowFrom": [{}]}}, "a peer is an ipBlock, or"),
-    (
-        {"env": [{"name": "A", "value": "1", "valueFrom": {"fieldRef": {"fieldPath": "x"}}}]},
-        "value or valueFrom",
-    ),
+SPECS = yaml.safe_load((Path(__file__).parent / "specs.yaml").read_text())
+BROKEN = [(case["spec"], case["words"]) for case in SPECS["broken"]]
+ILL_TYPED: list[tuple[dict[str, Any], str]] = [
     ({"replicas": "two"}, "spec.replicas: expected `int"),
     ({"replcias": 2}, "unknown field `replcias`"),
     ({"models": {"embedding": "a@b@c"}}, "spec.models.embedding: expected `str` matching"),
@@ -56,7 +22,7 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("spec", "words"), BROKEN)
+@pytest.mark.parametrize(("spec", "words"), BROKEN + ILL_TYPED)
 def test_a_broken_spec_is_told_what_to_write_instead(
     embedder: Write, spec: dict[str, Any], words: str
 ) -> None:
