@@ -1,0 +1,84 @@
+"""`smart-embedder check` against the running service, and against one that is not well."""
+
+import argparse
+import http.server
+import io
+import threading
+from collections.abc import Iterator
+from typing import Protocol
+
+import pytest
+
+from smart_embedder import check_command
+
+
+class Live(Protocol):
+    """What the fixture gives."""
+
+    url: str
+    token: str
+
+
+def parse(*flags: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    check_command.add_parser(parser.add_subparsers())
+    return parser.parse_args(["check", *flags])
+
+
+@pytest.fixture
+def broken_url() -> Iterator[str]:
+    """A server that answers everything with an empty object."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.do_GET()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_healthy_service_passes_every_check(live: Live) -> None:
+    out = io.StringIO()
+    code = check_command.run(parse("--url", live.url, "--token", live.token), out)
+    report = out.getvalue()
+    assert code == 0, report
+    assert "FAIL" not in report
+    assert "SKIP" not in report
+    count = len(check_command.CHECKS) + 1
+    assert count >= 18
+    assert report.splitlines()[-1] == f"{count}/{count} checks passed"
+
+
+def test_a_server_that_answers_nonsense_fails(broken_url: str) -> None:
+    out = io.StringIO()
+    assert check_command.run(parse("--url", broken_url, "--token", ""), out) == 1
+    assert "unexpected shape" in out.getvalue()
+
+
+def test_a_server_that_is_not_there_fails_every_check() -> None:
+    out = io.StringIO()
+    assert check_command.run(parse("--url", "http://127.0.0.1:1", "--token", ""), out) == 1
+    assert out.getvalue().count("the connection broke") == len(check_command.CHECKS)
+
+
+def test_the_token_check_runs_only_with_a_token(broken_url: str) -> None:
+    without, with_token = io.StringIO(), io.StringIO()
+    check_command.run(parse("--url", broken_url, "--token", ""), without)
+    check_command.run(parse("--url", broken_url, "--token", "t"), with_token)
+    assert "without the token" not in without.getvalue()
+    assert "without the token" in with_token.getvalue()
