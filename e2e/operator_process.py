@@ -22,7 +22,6 @@ class OperatorProcess:
         """`settings` are the operator's variables, in small letters."""
         self.name = name
         self.probe_port, self.metrics_port, self.api_port = free_ports(3)
-        told = {key.upper(): value for key, value in settings.items()}
         self._environment = os.environ | {
             "KUBECONFIG": str(kubeconfig),
             "HOST": "127.0.0.1",
@@ -31,10 +30,14 @@ class OperatorProcess:
             "PROBE_PORT": str(self.probe_port),
             "METRICS_PORT": str(self.metrics_port),
             "METRICS_API_PORT": str(self.api_port),
-            **told,
         }
+        self.set(**settings)
         self._process: subprocess.Popen[bytes] | None = None
         self.started = 0.0
+
+    def set(self, **settings: str) -> None:
+        """Change variables before the next start."""
+        self._environment |= {key.upper(): value for key, value in settings.items()}
 
     def start(self) -> None:
         """Start it and wait until it answers."""

@@ -5,10 +5,12 @@ manager as far as this project needs it, collects the children of what is delete
 watchers, and fails when a test says so.
 """
 
+import contextlib
 import socket
 from collections import deque
 from collections.abc import Callable
 from copy import deepcopy
+from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
@@ -22,6 +24,7 @@ from smart_embedder_operator.kube import (
     Resource,
 )
 from smart_embedder_operator.labels import MANAGER
+from smart_embedder_operator.metrics_api.certificates import new_certificate
 
 Path = tuple[str, ...]
 Key = tuple[str, str, str | None, str]  # group, plural, namespace, name
@@ -335,10 +338,26 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-def unused_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
+def unused_ports() -> Callable[[int], list[int]]:
+    def find(count: int) -> list[int]:
+        with contextlib.ExitStack() as held:
+            sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+            for each in sockets:
+                each.bind(("127.0.0.1", 0))
+            return [int(each.getsockname()[1]) for each in sockets]
+
+    return find
+
+
+@pytest.fixture
+def unused_port(unused_ports: Callable[[int], list[int]]) -> int:
+    return unused_ports(1)[0]
+
+
+@pytest.fixture(scope="session")
+def authority_pem() -> str:
+    """A certificate authority that signs nothing."""
+    return new_certificate(("nobody",), datetime.now(UTC)).authorities
 
 
 @pytest.fixture
