@@ -75,10 +75,11 @@ def test_a_checkpoint_that_says_stop_ends_the_whole_batch() -> None:
 
 
 def test_an_error_keeps_no_frame_of_the_pass_alive() -> None:
-    [answer] = _run(_Picky({0}, 100), [3]).answers
-    assert answer.__traceback__ is None
-    assert answer.__cause__ is None
-    assert answer.__context__ is None
+    for memory in (100, 1):
+        [answer] = _run(_Picky({0}, memory), [3]).answers
+        assert answer.__traceback__ is None
+        assert answer.__cause__ is None
+        assert answer.__context__ is None
 
 
 def test_what_a_failed_pass_says_is_not_told_on(capsys) -> None:

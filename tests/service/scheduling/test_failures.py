@@ -118,14 +118,17 @@ async def test_out_of_memory_halves_retries_and_lowers_the_budget(
 
 
 async def test_a_slow_pass_is_ended_at_its_hard_limit(
-    make_engine, fake_embedding, recorder
+    make_engine, fake_embedding, recorder, until
 ) -> None:
-    async with make_engine(observer=recorder, embed_timeout_seconds=0.05) as engine:
+    async with make_engine(observer=recorder, embed_timeout_seconds=0.3) as engine:
         fake_embedding.gate.clear()
         with pytest.raises(DeadlineExceeded):
             await engine.embed(["slow"])
+        # The gate is still shut: the device is free only if the pass itself has ended.
+        following = asyncio.create_task(engine.embed(["next"]))
+        await until(lambda: len(fake_embedding.passes) == 2)
         fake_embedding.gate.set()
-        assert (await engine.embed(["next"])).tokens == [3]
+        assert (await following).tokens == [3]
         assert engine.health.alive
     assert engine.statistics().timeouts == 1
     assert recorder.of("batch_finished")[0][2] == "timeout"
@@ -134,7 +137,7 @@ async def test_a_slow_pass_is_ended_at_its_hard_limit(
 async def test_a_hung_worker_answers_its_callers_and_flips_liveness(
     make_engine, fake_embedding, until
 ) -> None:
-    async with make_engine(embed_timeout_seconds=0.05) as engine:
+    async with make_engine(embed_timeout_seconds=0.3) as engine:
         fake_embedding.stuck.set()
         with pytest.raises(DeadlineExceeded):
             await engine.embed(["hang"])

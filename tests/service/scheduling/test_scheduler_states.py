@@ -27,8 +27,18 @@ from smart_embedder.errors import (
 from smart_embedder.scheduling.observer import Lane
 
 GUILTY = {"poison": EncodingFailed, "nan": NonFiniteOutput, "oom": OutOfMemory}
-words = st.sampled_from(["a", "b", "c", "d", "e e e", "f " * 30, *GUILTY])
-requests = st.lists(words, min_size=1, max_size=6)
+GOOD = ["a", "b", "c", "d", "e e e", "f " * 30]
+innocent = st.lists(st.sampled_from(GOOD), min_size=1, max_size=6)
+mixed = st.lists(st.sampled_from([*GOOD, *GUILTY]), min_size=1, max_size=6)
+rarely = st.sampled_from([False, False, False, True])
+calls = st.tuples(
+    st.one_of(innocent, innocent, mixed),
+    st.sampled_from([None, *Lane]),
+    st.sampled_from("xyz"),
+    rarely,
+    st.booleans(),
+)
+"""Texts, lane, client, whether the deadline is close, whether it waits at the door."""
 
 
 class SchedulerMachine(RuleBasedStateMachine):
@@ -54,25 +64,19 @@ class SchedulerMachine(RuleBasedStateMachine):
         loader = self.loader_of(*({"m": model} for model in self.models), batch_tokens=40)
         self.engine = Engine(options, loader=loader, observer=self.recorder)
         self.expected = self.runner.run(self._vectors())
+        self.hold(shut=True)
 
     async def _vectors(self) -> dict[str, np.ndarray]:
         await self.engine.start()
-        good = ["a", "b", "c", "d", "e e e", "f " * 30]
-        found = await self.engine.embed(good, normalize=False)
-        return dict(zip(good, found.dense, strict=True))
+        found = await self.engine.embed(GOOD, normalize=False)
+        return dict(zip(GOOD, found.dense, strict=True))
 
     def _turn(self, seconds: float = 0.0) -> None:
         self.runner.run(asyncio.sleep(seconds))
 
-    @rule(
-        texts=requests,
-        lane=st.sampled_from([None, *Lane]),
-        client=st.sampled_from("xyz"),
-        hurried=st.booleans(),
-        patient=st.booleans(),
-    )
-    def submit(self, texts, lane, client, hurried, patient) -> None:
-        async def send() -> asyncio.Task:
+    @rule(wave=st.lists(calls, min_size=1, max_size=6))
+    def submit(self, wave) -> None:
+        async def send(texts, lane, client, hurried, patient) -> asyncio.Task:
             deadline = time.monotonic() + 0.005 if hurried else None
             call = self.engine.embed(
                 texts,
@@ -84,15 +88,19 @@ class SchedulerMachine(RuleBasedStateMachine):
             )
             return asyncio.create_task(call)
 
-        self.tasks.append((self.runner.run(send()), texts, hurried))
+        for texts, lane, client, hurried, patient in wave:
+            task = self.runner.run(send(texts, lane, client, hurried, patient))
+            self.tasks.append((task, texts, hurried))
 
-    @precondition(lambda self: self.tasks)
-    @rule(data=st.data())
-    def cancel(self, data) -> None:
-        task, _, _ = data.draw(st.sampled_from(self.tasks))
-        if not task.done():
+    # What is drawn may not depend on the threads' timing, so the choice is a number.
+    @rule(which=st.integers(0, 99), moment=st.sampled_from([0.0, 0.002]))
+    def cancel(self, which, moment) -> None:
+        self._turn(moment)
+        waiting = [task for task, _, _ in self.tasks if not task.done()]
+        if waiting:
+            task = waiting[which % len(waiting)]
             self.cancelled.add(task)
-        task.cancel()
+            task.cancel()
         self._turn()
 
     @rule(shut=st.booleans())
@@ -110,7 +118,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     def pause(self) -> None:
         self._turn(0.006)
 
-    @precondition(lambda self: self.engine.state == "ready")
+    @precondition(lambda self: len(self.tasks) > 30)
     @rule(budget=st.sampled_from([0.0, 0.02]))
     def drain(self, budget) -> None:
         async def stop() -> None:
@@ -181,7 +189,7 @@ def test_every_submit_ends_exactly_once(make_model, loader_of, recorder) -> None
     }
     machine = type("Machine", (SchedulerMachine,), fixtures)
     machine.TestCase.settings = settings(
-        max_examples=60,
-        stateful_step_count=25,
+        max_examples=40,
+        stateful_step_count=40,
     )
     machine.TestCase().runTest()
