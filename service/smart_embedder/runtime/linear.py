@@ -35,9 +35,14 @@ def make_linear(
     """Prepare weights (out x in) for their device."""
     if device.kind == "cpu" and dtype == INT8:
         return Int8Linear(weight, bias, gelu=gelu, exact=int8_is_right())
-    if device.kind == "cpu" and dtype == torch.float32 and prepacked_is_right():
+    if fuses_residual(dtype, device):
         return PrepackedLinear(weight, bias, gelu=gelu)
     return PlainLinear(weight.to(device.torch, dtype), _moved(bias, device, dtype), gelu=gelu)
+
+
+def fuses_residual(dtype: torch.dtype, device: Device) -> bool:
+    """Say whether linears of this dtype sum their residual inside the product."""
+    return device.kind == "cpu" and dtype == torch.float32 and prepacked_is_right()
 
 
 def _moved(bias: torch.Tensor | None, device: Device, dtype: torch.dtype) -> torch.Tensor | None:
