@@ -217,6 +217,10 @@ class Engine:
             devices=tuple(replica.device for replica in self._replicas),
             progress=self._progress,
             failure=self._failure,
+            batch_tokens=max(
+                (placed.batch_tokens for r in self._replicas for placed in r.models.values()),
+                default=None,
+            ),
         )
 
     def queue(self) -> QueueSnapshot:

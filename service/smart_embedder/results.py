@@ -113,6 +113,8 @@ class Health:
     progress: Progress | None
     failure: str | None
     """Why the engine could not start or had to end."""
+    batch_tokens: int | None = None
+    """Tokens that the roomiest model's pass may hold on a device; None before they are there."""
 
     @property
     def ready(self) -> bool:

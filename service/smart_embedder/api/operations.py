@@ -11,6 +11,7 @@ from smart_embedder.api.dialect import Reply
 from smart_embedder.lifecycle import Lifecycle, describe
 from smart_embedder.models.model import Output
 from smart_embedder.results import State
+from smart_embedder.runtime.memory import DeviceMemory
 from smart_embedder.scheduling.statistics import QueueSnapshot, Statistics
 
 VERSION = version("smart-embedder")
@@ -36,6 +37,10 @@ class Meters(Protocol):
         """Give the percentiles of the last minutes."""
         ...
 
+    def memory(self) -> DeviceMemory:
+        """Read the memory of the GPUs; zeros where there is none."""
+        ...
+
 
 class Unmetered:
     """The meters of an application that nobody measures."""
@@ -49,6 +54,10 @@ class Unmetered:
         """See `Meters`."""
         return Percentiles(0, 0.0, 0.0, 0.0)
 
+    def memory(self) -> DeviceMemory:
+        """See `Meters`."""
+        return DeviceMemory()
+
 
 class Health(msgspec.Struct):
     """What is served, on what, and whether it is."""
@@ -61,8 +70,10 @@ class Health(msgspec.Struct):
     reranker_model: str | None
     device: str
     gpu_available: bool
+    gpu_memory: DeviceMemory
     devices: list[str]
     batch_size: int | None
+    """Texts of one pass, where that is limited."""
     max_batch_tokens: int | None
     queue_depth: int
     uptime_seconds: float
@@ -136,9 +147,10 @@ class Operations:
                 reranker_model=call.name_of(Output.SCORE),
                 device=", ".join(engine.devices) or call.settings.model_device,
                 gpu_available=_has_gpu(engine.devices),
+                gpu_memory=self._meters.memory(),
                 devices=list(engine.devices),
                 batch_size=scheduling.max_batch_texts,
-                max_batch_tokens=scheduling.max_batch_tokens,
+                max_batch_tokens=scheduling.max_batch_tokens or engine.batch_tokens,
                 queue_depth=call.engine.queue().depth,
                 uptime_seconds=round(self._lifecycle.uptime, 3),
                 message=self._lifecycle.failure,

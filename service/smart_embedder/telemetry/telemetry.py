@@ -29,7 +29,7 @@ class Telemetry:
         self._settings = settings
         self._lifecycle = lifecycle
         self._engine: Engine | None = None
-        self.metrics = Metrics(self._queue, self._memory)
+        self.metrics = Metrics(self._queue, self.memory)
         self.tracing = tracing or set_up_tracing(settings)
         self._recent = Recent()
 
@@ -68,7 +68,8 @@ class Telemetry:
     def _queue(self) -> QueueSnapshot:
         return self._engine.queue() if self._engine else QueueSnapshot()
 
-    def _memory(self) -> DeviceMemory:
+    def memory(self) -> DeviceMemory:
+        """Read the GPUs' memory, for /health."""
         return device_memory() if self._on_gpu else DeviceMemory()
 
     @property

@@ -37,6 +37,8 @@ async def test_health_says_what_is_served(client: httpx.AsyncClient) -> None:
     assert health["model"] == health["dense_embedding_model"] == "fake/embedding"
     assert health["reranker_model"] == "fake/reranker"
     assert health["gpu_available"] is False
+    assert health["gpu_memory"] == {"allocated": 0, "reserved": 0, "free": 0, "total": 0}
+    assert health["max_batch_tokens"] == 4096
 
 
 async def test_before_the_models_are_there_probes_say_so_and_how_far_it_is(
