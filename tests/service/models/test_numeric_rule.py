@@ -1,0 +1,175 @@
+"""The rule for every speed-up: it ships only if its numbers are as good as the plain ones.
+
+Plain fp32 torch is itself not one set of numbers: a text of two tokens goes through other kernels
+alone than among others. An optimised path may lie as far from fp64 as plain torch does for some
+text, or as batching alone moves it, whichever is more; int8 has bounds of its own. Held here on two
+layers of BGE-M3's full width (1,024 wide, 16 heads, 4,096 inside): all 24 would need 1.2 GB and
+minutes, and every layer runs the same code.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from torch.nn import functional
+
+from smart_embedder.models.encoder import Encoder, Shape
+from smart_embedder.runtime.devices import INT8, Device
+from smart_embedder.runtime.packing import Pack
+from smart_embedder.runtime.weights import Weights
+
+CPU = Device("cpu", 0, "cpu")
+SHAPE = Shape(1024, 2, 16, 1e-5, 1000, 2, 512)
+INNER = 4096
+LENGTHS = (2, 3, 6, 12, 128, 33, 256, 128)
+MARGIN = 1.25
+"""Both sides are the largest of half a million rounding errors; that varies with the draw."""
+
+Tensors = dict[str, torch.Tensor]
+Batch = Sequence[npt.NDArray[np.int32]]
+
+
+def draw(out: int, width: int, scale: float = 1.0) -> torch.Tensor:
+    dice = torch.Generator().manual_seed(out * width)
+    return torch.randn(out, width, generator=dice) * scale
+
+
+@pytest.fixture(scope="module")
+def tensors() -> Tensors:
+    found = {
+        "embeddings.word_embeddings.weight": draw(SHAPE.vocabulary, SHAPE.width),
+        "embeddings.position_embeddings.weight": draw(SHAPE.positions + 2, SHAPE.width),
+        "embeddings.token_type_embeddings.weight": draw(1, SHAPE.width),
+    }
+    sizes = {"attention.output.dense": (1024, 1024), "intermediate.dense": (INNER, 1024)}
+    sizes |= {f"attention.self.{name}": (1024, 1024) for name in ("query", "key", "value")}
+    sizes |= {"output.dense": (1024, INNER)}
+    norms = ["embeddings.LayerNorm"]
+    for index in range(SHAPE.layers):
+        layer = f"encoder.layer.{index}"
+        for name, (out, width) in sizes.items():
+            weight = draw(out + index, width, width**-0.5)[:out]
+            found |= {f"{layer}.{name}.weight": weight, f"{layer}.{name}.bias": weight[:, 0] * 0.1}
+        norms += [f"{layer}.attention.output.LayerNorm", f"{layer}.output.LayerNorm"]
+    for name in norms:
+        found |= {f"{name}.weight": torch.ones(1024), f"{name}.bias": torch.zeros(1024)}
+    return found
+
+
+@pytest.fixture(scope="module")
+def batch() -> Batch:
+    dice = np.random.default_rng(5)
+    return [dice.integers(4, SHAPE.vocabulary, length).astype(np.int32) for length in LENGTHS]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def inference() -> Iterator[None]:
+    with torch.inference_mode():
+        yield
+
+
+def plain(tensors: Tensors, rows: torch.Tensor, seen: torch.Tensor | None = None) -> torch.Tensor:
+    """The architecture in torch's own calls, texts x tokens, padded where `seen` says so."""
+
+    def linear(x: torch.Tensor, name: str) -> torch.Tensor:
+        return functional.linear(x, tensors[f"{name}.weight"], tensors[f"{name}.bias"])
+
+    def norm(x: torch.Tensor, name: str) -> torch.Tensor:
+        weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
+        return functional.layer_norm(x, (SHAPE.width,), weight, bias, SHAPE.epsilon)
+
+    words, places, kinds = (
+        tensors[f"embeddings.{name}_embeddings.weight"]
+        for name in ("word", "position", "token_type")
+    )
+    texts, length = rows.shape
+    x = norm(words[rows] + places[2 : 2 + length] + kinds[0], "embeddings.LayerNorm")
+    for index in range(SHAPE.layers):
+        layer = f"encoder.layer.{index}"
+        q, k, v = (
+            linear(x, f"{layer}.attention.self.{name}")
+            .view(texts, length, SHAPE.heads, -1)
+            .transpose(1, 2)
+            for name in ("query", "key", "value")
+        )
+        mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+        mixed = mixed.transpose(1, 2).reshape(texts, length, -1)
+        mixed = linear(mixed, f"{layer}.attention.output.dense")
+        x = norm(x + mixed, f"{layer}.attention.output.LayerNorm")
+        wide = functional.gelu(linear(x, f"{layer}.intermediate.dense"))
+        x = norm(x + linear(wide, f"{layer}.output.dense"), f"{layer}.output.LayerNorm")
+    return x
+
+
+def one_by_one(tensors: Tensors, batch: Batch) -> list[torch.Tensor]:
+    return [plain(tensors, torch.from_numpy(ids.astype(np.int64))[None])[0] for ids in batch]
+
+
+def padded(tensors: Tensors, batch: Batch) -> list[torch.Tensor]:
+    longest = max(LENGTHS)
+    rows = torch.ones(len(batch), longest, dtype=torch.int64)
+    seen = torch.zeros(len(batch), 1, longest, longest, dtype=torch.bool)
+    for index, ids in enumerate(batch):
+        rows[index, : len(ids)] = torch.from_numpy(ids)
+        seen[index, ..., : len(ids)] = True
+    hidden = plain(tensors, rows, seen)
+    return [hidden[index, : len(ids)] for index, ids in enumerate(batch)]
+
+
+def packed(
+    tensors: Tensors, batch: Batch, dtype: torch.dtype = torch.float32
+) -> list[torch.Tensor]:
+    """Our encoder, the whole batch in one pass."""
+    encoder = Encoder(Weights(tensors), SHAPE, dtype=dtype, device=CPU)
+    hidden = encoder(Pack.of(batch, CPU.torch), lambda: None)
+    return list(hidden.split([len(ids) for ids in batch]))
+
+
+@pytest.fixture(scope="module")
+def truth(tensors: Tensors, batch: Batch) -> list[torch.Tensor]:
+    return one_by_one({name: tensor.double() for name, tensor in tensors.items()}, batch)
+
+
+@pytest.fixture(scope="module")
+def allowed(tensors: Tensors, batch: Batch, truth: list[torch.Tensor]) -> float:
+    """How far from fp64 an optimised path may be."""
+    alone, together = one_by_one(tensors, batch), padded(tensors, batch)
+    return MARGIN * max(worst(alone, truth), worst(together, truth), worst(together, alone))
+
+
+def worst(ours: Sequence[torch.Tensor], truth: Sequence[torch.Tensor]) -> float:
+    pairs = zip(ours, truth, strict=True)
+    return max(float((mine.double() - theirs.double()).abs().max()) for mine, theirs in pairs)
+
+
+def test_the_packed_prepacked_pass_is_as_near_to_fp64_as_plain_torch(
+    tensors: Tensors, batch: Batch, truth: list[torch.Tensor], allowed: float
+) -> None:
+    assert worst(packed(tensors, batch), truth) <= allowed
+
+
+def test_batching_moves_the_packed_pass_no_more_than_the_plain_one(
+    tensors: Tensors, batch: Batch, allowed: float
+) -> None:
+    alone = [packed(tensors, [ids])[0] for ids in batch]
+    assert worst(packed(tensors, batch), alone) <= allowed
+
+
+def test_int8_stays_within_its_own_bounds(
+    tensors: Tensors, batch: Batch, truth: list[torch.Tensor]
+) -> None:
+    ours = torch.cat(packed(tensors, batch, INT8)).double()
+    cosines = functional.cosine_similarity(ours, torch.cat(truth), dim=-1)
+    assert cosines.min() >= 0.998
+
+
+@pytest.mark.parametrize(
+    "name", ["encoder.layer.1.output.dense.weight", "encoder.layer.0.attention.self.value.weight"]
+)
+def test_the_rule_notices_a_path_that_is_only_nearly_right(
+    tensors: Tensors, batch: Batch, truth: list[torch.Tensor], allowed: float, name: str
+) -> None:
+    rounded = {**tensors, name: tensors[name].bfloat16().float()}
+    assert worst(packed(rounded, batch), truth) > allowed
