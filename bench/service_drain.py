@@ -1,6 +1,7 @@
 """What happens to requests when a service is told to leave, alone and behind a balancer."""
 
 import asyncio
+import json
 import random
 import time
 from collections import Counter
@@ -51,13 +52,8 @@ async def _drain_once(server: Service, dice: random.Random, outcomes: Counter[st
 
 
 async def _until_admitted(server: Service) -> None:
-    """Wait until all requests are in; a gauge says so."""
-    gauge = b"smart_embedder_queue_depth "
-    while True:
-        text = (await server.get("/metrics")).body
-        line = next((line for line in text.splitlines() if line.startswith(gauge)), gauge + b"0")
-        if float(line.removeprefix(gauge)) >= ADMITTED - 20:  # the first may be answered already
-            return
+    """Wait until all requests have come in."""
+    while json.loads((await server.get("/stats")).body)["total_requests"] < ADMITTED:
         await asyncio.sleep(0.01)
 
 

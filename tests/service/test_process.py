@@ -36,9 +36,10 @@ class Service:
         ask = {"input": f"{self.asked} {'word ' * 27}"}
         return await self.client.post("/v1/embeddings", json=ask)
 
-    async def depth(self) -> int:
-        depth: int = (await self.client.get("/health")).json()["queue_depth"]
-        return depth
+    async def admitted(self, requests: int) -> None:
+        """Wait until so many have come in."""
+        while (await self.client.get("/stats")).json()["total_requests"] < requests:
+            pass
 
     async def closed(self) -> None:
         """Wait until new work is refused: a body that is no JSON is 400 until then."""
@@ -130,8 +131,7 @@ async def test_everything_admitted_is_answered_and_later_work_is_told_to_go(star
     # 200 texts of 30 tokens keep the device busy for four seconds, well beyond the delay.
     async with start(token_seconds=0.7e-3, DRAIN_DELAY="1") as service:
         admitted = [asyncio.create_task(service.embed()) for _ in range(200)]
-        while await service.depth() < 150:
-            pass
+        await service.admitted(200)
         service.signal()
         while (await service.client.get("/health/ready")).status_code == 200:
             pass
@@ -151,8 +151,7 @@ async def test_everything_admitted_is_answered_and_later_work_is_told_to_go(star
 async def test_a_second_signal_fails_what_is_left_and_the_code_says_so(start: Start) -> None:
     async with start(pass_seconds=3) as service:
         asked = [asyncio.create_task(service.embed()) for _ in range(4)]
-        while await service.depth() < 4:
-            pass
+        await service.admitted(4)
         service.signal()
         await service.closed()
         service.signal()
@@ -166,8 +165,7 @@ async def test_a_second_signal_fails_what_is_left_and_the_code_says_so(start: St
 async def test_the_end_of_the_budget_fails_what_is_left(start: Start) -> None:
     async with start(pass_seconds=3, DRAIN_SECONDS="0.2") as service:
         asked = asyncio.create_task(service.embed())
-        while await service.depth() < 1:
-            pass
+        await service.admitted(1)
         service.signal()
         answer = await asked
         code = await service.process.wait()
