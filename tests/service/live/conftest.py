@@ -40,7 +40,7 @@ class Live:
         return {"Authorization": f"Bearer {self.token}"} if self.token else {}
 
     def start(self, **environment: str) -> None:
-        """Start the process and wait until it is ready."""
+        """Start the process."""
         known = {
             "EMBEDDING_MODEL": "demo/bge-m3",
             "RERANKER_MODEL": "demo/bge-reranker-v2-m3",
@@ -61,10 +61,11 @@ class Live:
                 stderr=log,
                 cwd=self.log.parent,
             )
-        self._await_ready(time.monotonic() + 60)
 
-    def _await_ready(self, deadline: float) -> None:
+    def await_ready(self, seconds: float = 180) -> None:
+        """Wait until it is ready; importing torch takes long on a busy machine."""
         assert self.process
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 break
@@ -92,19 +93,23 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """One service with a token, shared by all tests that only ask it things."""
     service = Live(TOKEN, tmp_path_factory.mktemp("live") / "service.log")
     service.start()
+    service.await_ready()
     yield service
     assert service.stop() == 0
 
 
 @pytest.fixture
-def start_live(tmp_path: Path) -> Iterator[Callable[..., Live]]:
-    """Start services for one test; keywords are environment variables."""
+def start_live(tmp_path: Path) -> Iterator[Callable[..., list[Live]]]:
+    """Start several services for one test; keywords are environment variables."""
     started: list[Live] = []
 
-    def start(**environment: str) -> Live:
-        started.append(Live("", tmp_path / f"{len(started)}.log"))
-        started[-1].start(**environment)
-        return started[-1]
+    def start(count: int, **environment: str) -> list[Live]:
+        for _ in range(count):
+            started.append(Live("", tmp_path / f"{len(started)}.log"))
+            started[-1].start(**environment)
+        for service in started:
+            service.await_ready()
+        return started
 
     yield start
     for service in started:
