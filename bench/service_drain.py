@@ -53,7 +53,9 @@ async def _drain_once(server: Service, dice: random.Random, outcomes: Counter[st
 
 async def _until_admitted(server: Service) -> None:
     """Wait until all requests have come in."""
-    while json.loads((await server.get("/stats")).body)["total_requests"] < ADMITTED:
+    while True:
+        if json.loads((await server.get("/stats")).body)["total_requests"] >= ADMITTED:
+            return
         await asyncio.sleep(0.01)
 
 

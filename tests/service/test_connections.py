@@ -13,7 +13,11 @@ pytestmark = pytest.mark.anyio
 
 
 async def answered(
-    lifecycle: Lifecycle, connection: Connection | None, *, app_wait: asyncio.Event | None = None
+    lifecycle: Lifecycle,
+    connection: Connection | None,
+    *,
+    app_wait: asyncio.Event | None = None,
+    max_age: float = 60,
 ) -> bool:
     """Answer one request over this connection; say whether the connection ends."""
 
@@ -29,7 +33,7 @@ async def answered(
         sent.append(message)
 
     scope: Any = {"type": "http", "state": {"connection": connection} if connection else {}}
-    retirement = Retirement(app, lifecycle, max_age=60, max_connections=10)
+    retirement = Retirement(app, lifecycle, max_age=max_age, max_connections=10)
     await retirement(scope, None, send)  # type: ignore[arg-type] # nothing is received
     return (b"connection", b"close") in sent[0]["headers"]
 
@@ -44,6 +48,10 @@ async def test_a_connection_ends_when_it_is_old_each_at_an_age_of_its_own() -> N
     assert await answered(lifecycle, aged(61))
     assert await answered(lifecycle, aged(50, spread=0.8))
     assert not await answered(lifecycle, aged(61, spread=1.2))
+
+
+async def test_an_age_of_zero_keeps_every_connection() -> None:
+    assert not await answered(Lifecycle(), aged(1e6), max_age=0)
 
 
 async def test_in_a_crowd_no_connection_is_kept() -> None:
