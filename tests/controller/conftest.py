@@ -5,10 +5,11 @@ manager as far as this project needs it, collects the children of what is delete
 watchers, and fails when a test says so.
 """
 
+import asyncio
 import contextlib
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from copy import deepcopy
 from datetime import UTC, datetime
 from itertools import count
@@ -335,6 +336,18 @@ def _field_values(obj: Manifest) -> dict[str, str]:
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Callable[[Callable[[], object]], Awaitable[None]]:
+    """Wait for what another task does and tells nobody."""
+
+    async def wait(true: Callable[[], object]) -> None:
+        async with asyncio.timeout(20):
+            while not true():  # noqa: ASYNC110 - what is waited for sets no event
+                await asyncio.sleep(0.01)
+
+    return wait
 
 
 @pytest.fixture

@@ -205,7 +205,7 @@ async def test_a_difference_that_an_apply_does_not_remove_is_applied_once_only(
     assert kube.writes == [("apply", "Service", "search")]
 
 
-async def test_every_change_expects_an_event(kube: Any, converge: Steps) -> None:
+async def test_every_change_expects_an_event(converge: Steps) -> None:
     await converge(SERVICE)
     assert set(converge.heartbeat._expected_since) == {kinds.SERVICES}
     converge.heartbeat.seen(kinds.SERVICES)

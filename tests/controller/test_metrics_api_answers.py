@@ -19,7 +19,7 @@ smart_embedder_queue_depth 12.0
 smart_embedder_queue_depth_total 99
 smart_embedder_queue_waiting 3 1732100000000
 smart_embedder_queue_tokens NaN
-smart_embedder_model_info{role="embedding",model="BAAI/bge-m3",revision="5617a9f",fingerprint="ab12"} 1.0
+smart_embedder_model_info{role="embedding",model="BAAI/bge-m3",revision="56",fingerprint="ab12"} 1.0
 smart_embedder_model_info{role="reranker",model="a \\"b\\"",revision=""} 1
 smart_embedder_model_info{role="gone",model="c"} 0
 """
@@ -48,7 +48,7 @@ def test_the_models_a_pod_holds_are_read_from_their_labels() -> None:
     assert embedding == {
         "role": "embedding",
         "model": "BAAI/bge-m3",
-        "revision": "5617a9f",
+        "revision": "56",
         "fingerprint": "ab12",
     }
     assert reranker["role"] == "reranker"

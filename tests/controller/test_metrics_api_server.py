@@ -159,11 +159,10 @@ class Harness:
 
 
 @pytest.fixture
-async def harness(kube: Any, unused_port: int) -> AsyncIterator[Harness]:
+async def harness(kube: Any, unused_port: int, eventually: Any) -> AsyncIterator[Harness]:
     harness = Harness(kube, unused_port)
     serving = asyncio.create_task(harness.listener.run(harness.api.application()))
-    while not harness.listener.healthy:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: harness.listener.healthy)
     yield harness
     serving.cancel()
     await asyncio.gather(serving, return_exceptions=True)
@@ -206,10 +205,10 @@ async def test_a_certificate_of_another_authority_does_not_pass_tls(harness: Har
 
 
 async def test_no_names_in_the_cluster_allow_any_that_the_authority_signed(
-    harness: Harness,
+    harness: Harness, eventually: Any
 ) -> None:
     harness.front_proxy(harness.authority.pem, "[]")
-    await until(lambda: harness.listener.allowed_names() == frozenset())
+    await eventually(lambda: harness.listener.allowed_names() == frozenset())
     status, _ = await harness.ask(f"{BASE}/v1beta2", harness.authority.client("anybody"))
     assert status == 200
 
@@ -276,14 +275,8 @@ async def test_questions_that_have_no_answer_say_so(harness: Harness, path: str,
     assert (status, told["status"], told["code"]) == (code, "Failure", code)
 
 
-async def until(true: Any) -> None:
-    async with asyncio.timeout(10):
-        while not true():
-            await asyncio.sleep(0.01)
-
-
 async def test_a_new_front_proxy_authority_is_followed_and_the_old_one_is_out(
-    harness: Harness,
+    harness: Harness, eventually: Any
 ) -> None:
     old = harness.authority
     harness.authority = Authority()
@@ -293,7 +286,7 @@ async def test_a_new_front_proxy_authority_is_followed_and_the_old_one_is_out(
         served = harness.listener._served
         return served is not None and served.front_proxy.authority == harness.authority.pem
 
-    await until(follows)
+    await eventually(follows)
     status, _ = await harness.ask(f"{BASE}/v1beta2", harness.authority.client("front-proxy"))
     assert status == 200
     with pytest.raises(aiohttp.ClientError):
@@ -301,26 +294,26 @@ async def test_a_new_front_proxy_authority_is_followed_and_the_old_one_is_out(
 
 
 async def test_a_renewed_certificate_is_trusted_before_it_is_served(
-    harness: Harness,
+    harness: Harness, eventually: Any
 ) -> None:
     before = harness.listener._served
     assert before is not None
     harness.store._now = lambda: datetime.now(UTC)  # the first one has a third of its life left
-    await until(lambda: harness.listener.authorities != before.certificate.authorities)
+    await eventually(lambda: harness.listener.authorities != before.certificate.authorities)
     assert harness.listener._served is not None
     assert harness.listener._served.certificate == before.certificate
     assert before.certificate.authorities in harness.listener.authorities
-    await until(lambda: harness.listener._served.certificate != before.certificate)
+    await eventually(lambda: harness.listener._served.certificate != before.certificate)
     assert harness.listener.healthy
 
 
 async def test_without_the_front_proxys_authority_the_port_stays_shut(
-    kube: Any, unused_port: int
+    kube: Any, unused_port: int, eventually: Any
 ) -> None:
     store = OwnSecret(kube, namespace="ops", name="tls", dns_names=("svc.ops.svc",))
     listener = Listener(kube, store, host="127.0.0.1", port=unused_port, check_seconds=0.01)
     serving = asyncio.create_task(listener.run(web.Application()))
-    await until(lambda: len(kube.reads) > 5)
+    await eventually(lambda: len(kube.reads) > 5)
     assert not listener.healthy
     with pytest.raises(OSError, match="Connect call failed"):
         await asyncio.open_connection("127.0.0.1", unused_port)

@@ -95,11 +95,6 @@ class Replica:
         self.operator = Operator(settings, kube, nobody, Telemetry())
         self.stop = asyncio.Event()
 
-    async def until(self, true: Any) -> None:
-        async with asyncio.timeout(20):
-            while not true():
-                await asyncio.sleep(0.02)
-
     async def page(self, port: int, path: str) -> str:
         def read() -> str:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as response:
@@ -122,17 +117,19 @@ def replica(
 
 
 @pytest.mark.anyio
-async def test_a_replica_starts_works_and_stops_in_good_order(kube: Any, replica: Replica) -> None:
+async def test_a_replica_starts_works_and_stops_in_good_order(
+    kube: Any, replica: Replica, eventually: Any
+) -> None:
     kube.put(kinds.EMBEDDERS, EMBEDDER)
     running = asyncio.create_task(replica.operator.run(replica.stop))
-    await replica.until(lambda: kube.find(kinds.SERVICES, "search", "ml"))
-    await replica.until(lambda: replica.operator.not_ready() is None)
+    await eventually(lambda: kube.find(kinds.SERVICES, "search", "ml"))
+    await eventually(lambda: replica.operator.not_ready() is None)
     assert await replica.page(replica.probe_port, "/healthz") == "ok"
     assert await replica.page(replica.probe_port, "/readyz") == "ok"
     page = await replica.page(replica.metrics_port, "/metrics")
     assert 'leader_election_master_status{name="embedder"} 1.0' in page
     api = "v1beta2.custom.metrics.k8s.io"
-    await replica.until(lambda: kube.find(API_SERVICES, api))
+    await eventually(lambda: kube.find(API_SERVICES, api))
     replica.stop.set()
     await asyncio.wait_for(running, 20)
     assert kube.find(API_SERVICES, api) is None
@@ -143,11 +140,11 @@ async def test_a_replica_starts_works_and_stops_in_good_order(kube: Any, replica
 
 @pytest.mark.anyio
 async def test_a_replica_that_loses_its_rights_first_still_stops(
-    kube: Any, replica: Replica
+    kube: Any, replica: Replica, eventually: Any
 ) -> None:
     """Uninstalling may delete the roles before the pods."""
     running = asyncio.create_task(replica.operator.run(replica.stop))
-    await replica.until(lambda: replica.operator.not_ready() is None)
+    await eventually(lambda: replica.operator.not_ready() is None)
     kube.refuse = lambda *_: KubeError("forbidden", status=403)
     replica.stop.set()
     await asyncio.wait_for(running, 20)

@@ -127,7 +127,7 @@ async def test_an_embedder_on_its_way_out_is_left_alone(bench: Bench, kube: Any)
 
 
 async def test_an_invalid_spec_is_told_and_touches_nothing_that_runs(
-    bench: Bench, kube: Any
+    bench: Bench,
 ) -> None:
     bench.write()
     await bench.settle()
@@ -257,7 +257,12 @@ async def _disturb(bench: Bench, data: st.DataObject) -> None:
         if what == "delete":
             bench.kube.remove(kind, key[3], "ml")
         else:
-            bench.kube.edit(kind, key[3], "ml", lambda obj: obj["metadata"].update(labels={}))
+            bench.kube.edit(kind, key[3], "ml", _vandalise)
+
+
+def _vandalise(obj: Any) -> None:
+    obj["metadata"]["labels"]["app.kubernetes.io/name"] = "vandalised"
+    obj.pop("data", None)
 
 
 async def _try(bench: Bench) -> None:

@@ -142,7 +142,7 @@ async def watcher(monkeypatch: pytest.MonkeyPatch, watch: Any) -> AsyncIterator[
 async def test_watches_that_end_by_an_error_start_again(monkeypatch: pytest.MonkeyPatch) -> None:
     loop, starts = asyncio.get_running_loop(), asyncio.Queue[int]()
 
-    async def watch(_: Any, __: Any, ___: Any, stop: asyncio.Event) -> None:
+    async def watch(*_: Any) -> None:
         loop.call_soon_threadsafe(starts.put_nowait, 1)
         raise ValueError("a framework's depths")
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -108,15 +109,14 @@ async def test_a_failing_key_is_tried_again_until_it_succeeds(
     assert 'controller_runtime_reconcile_total{controller="embedder",result="error"} 2.0' in page
 
 
-async def test_the_time_a_server_named_is_waited_for() -> None:
+async def test_the_time_a_server_named_is_waited_for(eventually: Any) -> None:
     async def work(_: str) -> None:
         raise TryAgain("429", after=60.0)
 
     async with working(work) as (queue, _):
         loop = asyncio.get_running_loop()
         queue.add("a")
-        while "a" not in queue._timers:
-            await asyncio.sleep(0)
+        await eventually(lambda: "a" in queue._timers)
         assert queue._timers["a"].when() - loop.time() > 55
 
 
