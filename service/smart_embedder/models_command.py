@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
-from smart_embedder.errors import EmbedderError
+from smart_embedder import last_words
+from smart_embedder.errors import EmbedderError, StartupFailed
 from smart_embedder.options import ModelOptions
 
 Lines = Callable[[argparse.Namespace, Callable[[str], None]], Iterator[str]]
@@ -52,6 +53,8 @@ def run(args: argparse.Namespace, out: TextIO = sys.stdout, err: TextIO = sys.st
     except (EmbedderError, OSError) as error:
         progress("")
         err.write(f"{error}\n")
+        if isinstance(error, StartupFailed):
+            last_words.leave(error)
         return 1
     return 0
 

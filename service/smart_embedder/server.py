@@ -12,11 +12,11 @@ from collections.abc import Coroutine, Iterator
 from enum import IntEnum
 from typing import Any
 
-import msgspec
 import structlog
 import uvicorn
 from litestar.types import ASGIApp
 
+from smart_embedder import last_words
 from smart_embedder.app import create_app, create_metrics_app
 from smart_embedder.connections import Retirement, TellingProtocol
 from smart_embedder.engine import Engine
@@ -211,12 +211,8 @@ def bound(host: str, port: int, variable: str) -> socket.socket:
 def report_failure(settings: Settings, error: StartupFailed) -> None:
     """Tell the log, and the file where Kubernetes looks for a container's last words."""
     log.error("start_failed", reason=error.reason, message=error.message)
-    path = settings.termination_log
-    # The kubelet mounts the file; elsewhere it is written only when somebody asked for it.
-    if path.exists() or "termination_log" in settings.model_fields_set:
-        words = {"reason": error.reason, "message": error.message}
-        with contextlib.suppress(OSError):
-            path.write_bytes(msgspec.json.encode(words))
+    asked_for = "termination_log" in settings.model_fields_set
+    last_words.leave(error, settings.termination_log, asked_for=asked_for)
 
 
 def _as_failure(error: Exception) -> StartupFailed:
