@@ -121,13 +121,19 @@ def test_every_gauge_that_is_asked_for_is_exported(rendered: list[dict[str, Any]
     assert {name for name in asked if name not in exported} == set()
 
 
-def test_the_image_knows_the_command(
-    container: dict[str, Any], capsys: pytest.CaptureFixture[str]
+def test_the_image_knows_the_commands(
+    rendered: list[dict[str, Any]],
+    container: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main([*container["args"], "--help"])
-    assert ended.value.code == 0
-    assert "serve" in capsys.readouterr().out
+    (job,) = (item for item in rendered if item["kind"] == "Job")
+    downloads = [one["args"] for one in job["spec"]["template"]["spec"]["containers"]]
+    assert len(downloads) == 3
+    for command in (container["args"], *downloads):
+        with pytest.raises(SystemExit) as ended:
+            main([*command, "--help"])
+        assert ended.value.code == 0
+        assert command[0] in capsys.readouterr().out
 
 
 def test_every_reason_of_a_failed_start_is_a_reason_of_the_operator() -> None:

@@ -124,11 +124,10 @@ def _of(findings: tuple[Finding, ...], reasons: frozenset[Reason]) -> tuple[Find
 
 def _model_cached(case: Case, findings: tuple[Finding, ...]) -> Iterator[Said]:
     """Only where a Job fills the cache."""
-    embedder = case.decision.embedder
-    if embedder is None or not embedder.spec.cache.prewarm:
-        return
     jobs = case.observed.of("Job")
-    if jobs and all((job.get("status") or {}).get("succeeded") for job in jobs):
+    if not jobs:
+        return
+    if all((job.get("status") or {}).get("succeeded") for job in jobs):
         yield Said(
             type="ModelCached", status="True", reason="Prewarmed", message="the models are cached"
         )

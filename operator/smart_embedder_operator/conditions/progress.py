@@ -80,8 +80,8 @@ def _migration(case: Case) -> Stage | None:
 
 
 def _rollout(case: Case, live: Manifest | None) -> Stage:
-    now, embedder = counts(live), case.decision.embedder
-    if live is None and embedder is not None and embedder.spec.cache.prewarm:
+    now = counts(live)
+    if live is None and case.observed.of("Job"):
         message = "a Job downloads the models; the pods come when it is done"
         return Stage(reason="Downloading", message=message, moving=True)
     if live is None or (now.wanted > 0 and now.total == 0):

@@ -7,6 +7,7 @@ stands before the Deployments, so that a flip is done before an old track is tak
 from collections.abc import Iterator
 
 from smart_embedder_operator.observed import Manifest
+from smart_embedder_operator.record import Record
 from smart_embedder_operator.resources import cache, config, deployment, service
 from smart_embedder_operator.resources.context import Context
 from smart_embedder_operator.resources.hpa import hpa
@@ -64,12 +65,18 @@ def _track(embedder: Embedder, context: Context, track: Track) -> Iterator[Manif
     yield config.config_map(embedder, made)
     if embedder.spec.cache.type == "PVC":
         yield cache.claim(embedder, track.fingerprint)
-    if embedder.spec.cache.prewarm:
-        job = cache.prewarm(embedder, track.fingerprint, made.template)
+    job = _prewarm(embedder, track, made)
+    if job is not None:
         yield job
         if not cache.may_start(embedder, track.fingerprint, job, context.observed):
             return
     yield deployment.deployment(embedder, context, made)
+
+
+def _prewarm(embedder: Embedder, track: Track, made: Record) -> Manifest | None:
+    if not embedder.spec.cache.prewarm:
+        return None
+    return cache.prewarm(embedder, track.fingerprint, made.template)
 
 
 def _scaling(embedder: Embedder, context: Context) -> Iterator[Manifest]:

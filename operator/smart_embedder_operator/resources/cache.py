@@ -5,6 +5,7 @@ from smart_embedder_operator.labels import RETAIN, of_track
 from smart_embedder_operator.observed import Manifest, Observed
 from smart_embedder_operator.resources.manifest import build, present
 from smart_embedder_operator.spec import Embedder
+from smart_embedder_operator.spec.models import Model
 from smart_embedder_operator.tracks import child_name, deployment
 
 DEFAULT_SIZE = "20Gi"
@@ -49,30 +50,37 @@ def claim(embedder: Embedder, fingerprint: str) -> Manifest:
     )
 
 
-def prewarm(embedder: Embedder, fingerprint: str, template: Manifest) -> Manifest:
+def prewarm(embedder: Embedder, fingerprint: str, template: Manifest) -> Manifest | None:
     """The Job that downloads the models, on the same kind of node but without its GPU.
 
-    A Job's pods cannot be changed, so its name carries what they are.
+    A Job's pods cannot be changed, so its name carries what they are. None where every model is a
+    folder or part of the image.
     """
-    pod = _download_pod(template)
+    models = [model for model in embedder.spec.models.by_role.values() if is_downloaded(model)]
+    if not models:
+        return None
+    pod = _download_pod(template, models)
+    labels = of_track(embedder.name, fingerprint, "prewarm")
     return build(
         "batch/v1",
         "Job",
         embedder,
         name=f"{child_name(embedder.name, fingerprint)}-warm-{record.letters(pod, 6)}",
-        labels=of_track(embedder.name, fingerprint, "prewarm"),
+        labels=labels,
         spec={
             # With the Job's doubling pause between tries, about ten minutes of a broken hub.
             "backoffLimit": 6,
-            "template": {
-                "metadata": {"labels": of_track(embedder.name, fingerprint, "prewarm")},
-                "spec": pod,
-            },
+            "template": {"metadata": {"labels": labels}, "spec": pod},
         },
     )
 
 
-def _download_pod(template: Manifest) -> Manifest:
+def is_downloaded(model: Model) -> bool:
+    """Whether a model comes from the hub."""
+    return not model.name.startswith(("demo/", "/", "."))
+
+
+def _download_pod(template: Manifest, models: list[Model]) -> Manifest:
     serving = template["spec"]
     kept = {key: value for key, value in serving.items() if key != "topologySpreadConstraints"}
     container = {
@@ -80,13 +88,20 @@ def _download_pod(template: Manifest) -> Manifest:
         for key, value in serving["containers"][0].items()
         if not key.endswith("Probe") and key != "ports"
     }
-    container |= {
-        "name": "download",
-        "args": ["models", "download"],  # those of its own settings
+    downloads = [
+        container | _download(f"download-{number}", model) for number, model in enumerate(models)
+    ]
+    return kept | {"containers": downloads, "restartPolicy": "Never"}
+
+
+def _download(name: str, model: Model) -> Manifest:
+    revision = ["--revision", model.revision] if model.revision is not None else []
+    return {
+        "name": name,
+        "args": ["models", "download", model.name, *revision],
         # Downloading is disk and network; the weights never enter memory as a whole.
-        "resources": {"requests": {"cpu": "200m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}},
+        "resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}},
     }
-    return kept | {"containers": [container], "restartPolicy": "Never"}
 
 
 def may_start(embedder: Embedder, fingerprint: str, job: Manifest, observed: Observed) -> bool:

@@ -314,6 +314,18 @@ def test_the_download_runs_where_the_pods_will_but_needs_no_gpu(
     assert not objects["Service", "search"]["spec"]["selector"].items() <= labels.items()
 
 
+def test_what_is_not_on_the_hub_is_not_downloaded(world: Any, embedder: Write) -> None:
+    cache = {"type": "PVC", "prewarm": True}
+    models = {"embedding": "/models/bge-m3", "reranker": "demo/bge-reranker-v2-m3"}
+    assert "Job" not in {kind for kind, _ in built(world, embedder(models=models, cache=cache))}
+    models["dense"] = "Qwen/Qwen3-Embedding-0.6B@v1"
+    objects = built(world, embedder(models=models, cache=cache))
+    (job,) = (item for (kind, _), item in objects.items() if kind == "Job")
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    download = ["models", "download", "Qwen/Qwen3-Embedding-0.6B", "--revision", "v1"]
+    assert container["args"] == download
+
+
 def test_the_pod_template_is_merged_as_kubectl_would(world: Any, embedder: Write) -> None:
     patch = {
         "metadata": {"labels": {"team": "a", "smart-embedder.io/track": "mine"}},
