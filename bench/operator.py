@@ -6,19 +6,16 @@ happened when is read from the API server's own audit log. Prints one table.
 
 import argparse
 import asyncio
-import json
 import os
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from e2e.loopback import ApiServer, api_server, free_ports
+from e2e.audit import AuditLog
+from e2e.loopback import ApiServer, api_server
+from e2e.operator_process import OperatorProcess
+
 from smart_embedder_operator import kinds
 from smart_embedder_operator.credentials import from_kubeconfig
 from smart_embedder_operator.kube_client import KubeClient
@@ -27,93 +24,6 @@ from smart_embedder_operator.render import crd
 NAMESPACE = "default"
 OPERATOR = "operator"
 AT_ONCE = 16
-WRITES = frozenset({"create", "patch", "update", "delete"})
-
-
-@dataclass(frozen=True)
-class Request:
-    """A line of the audit log."""
-
-    user: str
-    verb: str
-    resource: str
-    name: str
-    subresource: str
-    code: int
-    at: float
-
-
-class AuditLog:
-    """The requests the API server answered."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def requests(self, user: str | None = None, since: float = 0.0) -> Iterator[Request]:
-        """Requests in order, by one user, after a moment."""
-        with self._path.open() as lines:
-            for line in lines:
-                request = _request(json.loads(line))
-                if request.at >= since and user in {None, request.user}:
-                    yield request
-
-    def writes(self, since: float = 0.0) -> list[Request]:
-        """What the operator changed, its Lease aside."""
-        return [
-            request
-            for request in self.requests(OPERATOR, since)
-            if request.verb in WRITES and request.code < 400 and request.resource != "leases"
-        ]
-
-
-def _request(entry: dict[str, Any]) -> Request:
-    subject = entry.get("objectRef") or {}
-    return Request(
-        user=entry["user"]["username"],
-        verb=entry["verb"],
-        resource=subject.get("resource", ""),
-        name=subject.get("name", ""),
-        subresource=subject.get("subresource", ""),
-        code=(entry.get("responseStatus") or {}).get("code", 0),
-        at=datetime.fromisoformat(entry["stageTimestamp"]).timestamp(),
-    )
-
-
-class OperatorProcess:
-    """The operator as users run it."""
-
-    def __init__(self, server: ApiServer) -> None:
-        self._environment = os.environ | {
-            "KUBECONFIG": str(server.kubeconfig_for(OPERATOR, "system:masters")),
-            "HOST": "127.0.0.1",
-            "POD_NAMESPACE": NAMESPACE,
-            "LOG_LEVEL": "WARNING",
-        }
-        self._process: subprocess.Popen[bytes] | None = None
-        self.started = 0.0
-
-    def start(self) -> None:
-        """Start it; it is ready when it is."""
-        probe, metrics = free_ports(2)
-        ports = {"PROBE_PORT": str(probe), "METRICS_PORT": str(metrics)}
-        self.started = time.time()
-        self._process = subprocess.Popen(
-            [Path(sys.executable).with_name("smart-embedder-operator"), "run"],
-            env=self._environment | ports,
-        )
-
-    def stop(self) -> None:
-        """End it in good order."""
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait()
-
-    def memory(self) -> float:
-        """Resident megabytes."""
-        assert self._process is not None
-        status = Path(f"/proc/{self._process.pid}/status").read_text()
-        line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
-        return int(line.split()[1]) / 1024
 
 
 def embedder(number: int) -> dict[str, Any]:
@@ -152,7 +62,7 @@ async def until(what: str, check: Callable[[], bool], seconds: float = 900.0) ->
 def created(audit: AuditLog) -> dict[str, float]:
     """When the first status of each Embedder was written: its children are all there then."""
     found: dict[str, float] = {}
-    for request in audit.writes():
+    for request in audit.writes(OPERATOR):
         if (request.resource, request.subresource) == ("embedders", "status"):
             found.setdefault(request.name, request.at)
     return found
@@ -192,7 +102,7 @@ async def edits(kube: KubeClient, audit: AuditLog, count: int) -> tuple[float, f
     def changed() -> dict[str, float]:
         return {
             request.name.rpartition("-")[0]: request.at
-            for request in audit.writes(min(began.values()))
+            for request in audit.writes(OPERATOR, min(began.values()))
             if request.resource == "deployments"
         }
 
@@ -203,7 +113,7 @@ async def edits(kube: KubeClient, audit: AuditLog, count: int) -> tuple[float, f
 
 async def settled(audit: AuditLog, quiet: float = 20.0) -> None:
     """Until nothing has been written for a while."""
-    await until("silence", lambda: not audit.writes(time.time() - quiet))
+    await until("silence", lambda: not audit.writes(OPERATOR, time.time() - quiet))
 
 
 async def measure(server: ApiServer, count: int, minutes: float) -> list[tuple[str, str]]:
@@ -211,7 +121,8 @@ async def measure(server: ApiServer, count: int, minutes: float) -> list[tuple[s
     server.kubectl("apply", "--server-side", "-f", "-", stdin=crd())
     server.kubectl("wait", "--for=condition=Established", "crd/embedders.smart-embedder.io")
     audit = AuditLog(server.audit_log)
-    operator = OperatorProcess(server)
+    identity = server.kubeconfig_for(OPERATOR, "system:masters")
+    operator = OperatorProcess(identity, log_level="WARNING")
     rows: list[tuple[str, str]] = []
     async with KubeClient(from_kubeconfig(server.kubeconfig)) as kube:
         operator.start()
@@ -239,7 +150,7 @@ async def silence(audit: AuditLog, minutes: float) -> list[tuple[str, str]]:
     """Count what a steady state costs."""
     began = time.time()
     await asyncio.sleep(60 * minutes)
-    writes = len(audit.writes(began))
+    writes = len(audit.writes(OPERATOR, began))
     reads = sum(1 for _ in audit.requests(OPERATOR, began)) - writes
     return [
         ("steady state: writes a minute (goal 0)", f"{writes / minutes:.1f}"),
@@ -263,7 +174,7 @@ async def restart(audit: AuditLog, operator: OperatorProcess, count: int) -> lis
     looks = looked_at()
     requests = sum(1 for _ in audit.requests(OPERATOR, operator.started))
     first, last = looks[0] - operator.started, looks[-1] - operator.started
-    writes = len(audit.writes(operator.started))
+    writes = len(audit.writes(OPERATOR, operator.started))
     return [
         ("restart to first reconcile (goal 15 s)", f"{first:.1f} s"),
         ("full resync after it", f"{last - first:.1f} s, {requests} requests, {writes} writes"),

@@ -1,11 +1,13 @@
 """`Kube` over HTTP, and the only file that speaks to the API server itself.
 
-No retries and no cache live here: the work queue knows when to try again, and a level-triggered
-reconcile wants the truth. Written on aiohttp, which kopf brings along, because server-side apply
-on plain dicts needs eight requests and no model of every Kubernetes type in memory.
+A read is tried a few times, because a reconcile needs a dozen to succeed together. A write is
+not: the work queue knows when to try again, and looks at the truth before it does. Written on
+aiohttp, which kopf brings along, because server-side apply on plain dicts needs eight requests
+and no model of every Kubernetes type in memory.
 """
 
 import asyncio
+import random
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -24,6 +26,9 @@ from smart_embedder_operator.labels import MANAGER
 
 PAGE_SIZE = 500  # objects per list request, client-go's own chunk size
 REQUEST_SECONDS = 30.0  # a request that takes longer is lost: the default of the API server is 60
+READ_TRIES = 4
+READ_RETRY_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 3.0  # a server that names a later time is obeyed by the work queue
 MAX_IN_FLIGHT = 20  # the API server's fairness gives one client about this much of a small cluster
 
 _JSON = "application/json"
@@ -58,7 +63,7 @@ class KubeClient:
             await self._session.close()
 
     async def get(self, resource: Resource, name: str, namespace: str | None = None) -> Manifest:
-        return await self._send("GET", resource.path(namespace, name))
+        return await self._read(resource.path(namespace, name))
 
     async def list(
         self,
@@ -72,7 +77,7 @@ class KubeClient:
         params = {key: value for key, value in query.items() if value}
         found: list[Manifest] = []
         while True:
-            page = await self._send("GET", resource.path(namespace), params=params)
+            page = await self._read(resource.path(namespace), params)
             # Items of a list carry neither kind nor version; everything else expects them.
             head = {"apiVersion": resource.api_version, "kind": resource.kind}
             found += [head | item for item in page.get("items") or []]
@@ -123,12 +128,21 @@ class KubeClient:
 
     async def kinds(self, group: str, version: str) -> frozenset[str]:
         try:
-            found = await self._send(
-                "GET", f"/apis/{group}/{version}" if group else f"/api/{version}"
-            )
+            found = await self._read(f"/apis/{group}/{version}" if group else f"/api/{version}")
         except NotFound:
             return frozenset()
         return frozenset(entry["kind"] for entry in found.get("resources", []))
+
+    async def _read(self, path: str, params: dict[str, str] | None = None) -> Manifest:
+        for attempt in range(READ_TRIES - 1):
+            try:
+                return await self._send("GET", path, params=params)
+            except KubeError as error:
+                pause = max(error.retry_after or 0.0, READ_RETRY_SECONDS * 2**attempt)
+                if not error.retryable or pause > LONGEST_PAUSE_SECONDS:
+                    raise
+                await asyncio.sleep(pause * (1 + random.random() / 2))  # noqa: S311 - mere jitter
+        return await self._send("GET", path, params=params)
 
     async def _send(
         self,

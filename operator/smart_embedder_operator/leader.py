@@ -83,21 +83,23 @@ class Elector:
             await asyncio.sleep(self._retry)
             try:
                 async with asyncio.timeout(self._deadline - (time.monotonic() - renewed)):
-                    await self._write(self._lease)
+                    if not await self._renewed():
+                        return
                 renewed = time.monotonic()
-            except Conflict:
-                if not await self._still_ours():
-                    return
             except (KubeError, TimeoutError) as error:
                 log.warning("the lease could not be renewed", error=str(error))
 
-    async def _still_ours(self) -> bool:
-        """After a conflict: whether only somebody's edit, not another leader, was in the way."""
+    async def _renewed(self) -> bool:
+        """Renew; False when another replica has the Lease now."""
         try:
+            await self._write(self._lease)
+        except Conflict:
+            # Another leader, or only somebody's edit: the holder's name tells.
             self._lease = await self._kube.get(LEASES, self._name, self._namespace)
-        except KubeError:
-            return True  # unknown; the renew deadline decides
-        return bool(self._lease["spec"].get("holderIdentity") == self._identity)
+            if self._lease["spec"].get("holderIdentity") != self._identity:
+                return False
+            await self._write(self._lease)
+        return True
 
     async def _acquired(self) -> bool:
         try:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from smart_embedder_operator import kinds
+from smart_embedder_operator import kinds, kube_client
 from smart_embedder_operator.credentials import Credentials
 from smart_embedder_operator.kube import Conflict, Forbidden, Invalid, KubeError, NotFound
 from smart_embedder_operator.kube_client import KubeClient
@@ -160,7 +160,31 @@ async def test_a_refusal_that_is_no_json_is_told_as_it_is(server: Server) -> Non
     server.answers = [web.Response(text="<html>bad gateway", status=502)]
     async with client(server) as (kube, _):
         with pytest.raises(KubeError, match="bad gateway"):
+            await kube.delete(kinds.PODS, "a", "ml")
+
+
+async def test_a_read_is_tried_again_and_a_write_is_not(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kube_client, "READ_RETRY_SECONDS", 0.001)
+    server.answers = [web.Response(status=500) for _ in range(3)]
+    async with client(server) as (kube, seen):
+        assert await kube.list(kinds.PODS, "ml") == []
+        assert [code for _, code in seen] == [500, 500, 500, 200]
+        seen.clear()
+        server.answers = [web.Response(status=500)]
+        with pytest.raises(KubeError):
+            await kube.apply(kinds.PODS, {"metadata": {"name": "a"}})
+        assert seen == [("PATCH", 500)]
+
+
+async def test_a_read_gives_up_in_the_end(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kube_client, "READ_RETRY_SECONDS", 0.001)
+    server.answers = [web.Response(status=503) for _ in range(9)]
+    async with client(server) as (kube, seen):
+        with pytest.raises(KubeError):
             await kube.get(kinds.PODS, "a", "ml")
+    assert len(seen) == kube_client.READ_TRIES
 
 
 async def test_no_answer_at_all_is_worth_another_try() -> None:
