@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from litestar import Litestar, Request, Response
-from litestar.exceptions import HTTPException, MethodNotAllowedException
+from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 from litestar.handlers import HTTPRouteHandler, get, post
 
 from smart_embedder.api.answering import Answering, refusal
@@ -19,6 +19,7 @@ from smart_embedder.api.native import NATIVE
 from smart_embedder.api.operations import Meters, Operations, Unmetered
 from smart_embedder.api.routes import routes
 from smart_embedder.engine import Engine
+from smart_embedder.errors import EmbedderError
 from smart_embedder.lifecycle import Lifecycle
 from smart_embedder.settings import Settings
 
@@ -46,6 +47,7 @@ def create_app(
     return Litestar(
         route_handlers=[_handler(path, answering) for path in served],
         exception_handlers={HTTPException: _Unrouted(served)},
+        debug=False,  # whatever LITESTAR_DEBUG says: no trace leaves the process
         logging_config=None,
         openapi_config=None,  # ours is made from the same table as the routes
         request_max_body_size=None,  # read and refused by api.bodies, in the dialect's shape
@@ -60,7 +62,7 @@ def create_metrics_app(meters: Meters) -> Litestar:
         content, media_type = meters.render(request.headers.get("accept", ""))
         return Response(content, media_type=media_type)
 
-    return Litestar(route_handlers=[answer], logging_config=None, openapi_config=None)
+    return Litestar(route_handlers=[answer], debug=False, logging_config=None, openapi_config=None)
 
 
 def _handler(path: Path, answering: Answering) -> HTTPRouteHandler:
@@ -85,4 +87,6 @@ class _Unrouted:
         if isinstance(error, MethodNotAllowedException):
             wrong = WrongMethod(f"{request.method} is not served at {path}", value=request.method)
             return refusal(wrong, dialects, error.headers or {})
-        return refusal(NotFound(f"nothing is served at {path or '/'}"), dialects, {})
+        if isinstance(error, NotFoundException):
+            return refusal(NotFound(f"nothing is served at {path or '/'}"), dialects, {})
+        return refusal(EmbedderError("the request could not be answered"), dialects, {})

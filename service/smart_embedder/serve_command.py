@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, TextIO
 
+from smart_embedder import last_words
 from smart_embedder.environment import InvalidSettings
 from smart_embedder.loading import Loader, load
 from smart_embedder.settings import Settings, read_settings
@@ -41,6 +42,7 @@ def run(args: argparse.Namespace, err: TextIO = sys.stderr) -> int:
             settings = read_settings(**flags, **asked(settings, input))
     except InvalidSettings as error:
         err.write(f"{error.message}\n")
+        last_words.leave(error)
         return 2
     # The allocator reads it when torch is imported, which happens after this line.
     os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")

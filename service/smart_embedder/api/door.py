@@ -35,9 +35,7 @@ class Door:
         """Return who calls: the name of the token, or the address."""
         self._lifecycle.check_open()
         client = self._identify(request)
-        if not self._rate.admits(client):
-            limit = self._settings.rate_limit_requests_per_minute
-            raise RateLimited(f"more than {limit} requests a minute", limit=limit)
+        self._spend(client)
         limit = self._settings.uvicorn_limit_concurrency
         if self._lifecycle.working > limit:
             raise Overloaded(
@@ -49,15 +47,24 @@ class Door:
         return client
 
     def _identify(self, request: Request[Any, Any, Any]) -> str:
-        if self.tokens.required:
-            name = self.tokens.name_of(request.headers.get("authorization", ""))
-            if name is None:
-                raise Unauthorized("a valid bearer token is needed", field="Authorization")
-            return name
+        if not self.tokens.required:
+            return self._address(request)
+        name = self.tokens.name_of(request.headers.get("authorization", ""))
+        if name is None:
+            self._spend(self._address(request))  # nobody tries tokens faster than the limit
+            raise Unauthorized("a valid bearer token is needed", field="Authorization")
+        return name
+
+    def _address(self, request: Request[Any, Any, Any]) -> str:
         peer = request.client.host if request.client else "unknown"
         return client_address(
             peer, request.headers.get("x-forwarded-for"), self._settings.trusted_proxies
         )
+
+    def _spend(self, client: str) -> None:
+        if not self._rate.admits(client):
+            limit = self._settings.rate_limit_requests_per_minute
+            raise RateLimited(f"more than {limit} requests a minute", limit=limit)
 
 
 def deadline_of(request: Request[Any, Any, Any], longest: float) -> float:

@@ -121,6 +121,31 @@ async def test_a_client_over_its_share_is_429_and_told_to_wait_a_minute(
     assert answers[2].json()["code"] == "rate_limited"
 
 
+async def test_tokens_cannot_be_tried_faster_than_the_limit(make_client: MakeClient) -> None:
+    share = {"rate_limit_burst_size": 2, "rate_limit_requests_per_minute": 1}
+    async with make_client(api_token="s3cret", **share) as client:
+        tried = [await client.post("/embeddings", json=ASK) for _ in range(3)]
+        known = await client.post(
+            "/embeddings", json=ASK, headers={"authorization": "Bearer s3cret"}
+        )
+    assert [answer.status_code for answer in tried] == [401, 401, 429]
+    assert known.status_code == 200
+
+
+async def test_behind_a_trusted_proxy_each_client_has_its_own_share(
+    make_client: MakeClient,
+) -> None:
+    share = {"rate_limit_burst_size": 1, "rate_limit_requests_per_minute": 1}
+    async with make_client(trusted_proxies="127.0.0.0/8", **share) as client:
+        statuses = [
+            (
+                await client.post("/embeddings", json=ASK, headers={"x-forwarded-for": address})
+            ).status_code
+            for address in ("6.6.6.6", "6.6.6.6", "7.7.7.7")
+        ]
+    assert statuses == [200, 429, 200]
+
+
 async def test_a_wrong_method_is_405_and_an_unknown_path_404(client: httpx.AsyncClient) -> None:
     for path, message in SHAPES:
         wrong = await client.put(path, json={})
