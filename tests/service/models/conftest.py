@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from tokenizers import decoders, models, pre_tokenizers, processors
 
 WIDTH, LAYERS, HEADS, INNER, POSITIONS = 48, 3, 4, 96, 514
+ORACLE = Path(__file__).with_name("oracle.py")
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 
 Tensors = dict[str, torch.Tensor]
@@ -166,9 +167,10 @@ def write_cross_encoder(
 def ask_oracle(tmp_path_factory: pytest.TempPathFactory) -> Oracle:
     """Run one of the oracle's recipes in a process of its own; answers its arrays by name."""
 
-    def ask(recipe: str, folder: Path, **question: Any) -> dict[str, np.ndarray[Any, Any]]:
+    def ask(
+        recipe: str, folder: Path, *, script: Path = ORACLE, **question: Any
+    ) -> dict[str, np.ndarray[Any, Any]]:
         out = tmp_path_factory.mktemp("oracle") / "answer.npz"
-        script = Path(__file__).with_name("oracle.py")
         subprocess.run(
             [sys.executable, script, recipe, folder, out],
             input=json.dumps(question),
