@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help venv serve test check fmt lock up down e2e e2e-all images bench-engine bench-service bench-operator crd
+.PHONY: help venv serve test check fmt lock up down e2e e2e-all images tools bench-engine bench-service bench-operator crd
 
 help: ## List the tasks
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ e2e-all: venv ## Every case on a real cluster
 
 images: venv ## Build the images and print their sizes
 	@$(BIN)/python -m e2e.images
+
+tools: venv ## Build helm and the chart's checkers into the cache
+	@$(BIN)/python -m e2e.cluster tools
 
 bench-engine: ## The engine beside its peers, interleaved
 	@scripts/venv bench

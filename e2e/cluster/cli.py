@@ -59,8 +59,8 @@ def _node(cluster: EmbeddedCluster, arguments: argparse.Namespace) -> None:
 
 
 def _tools(_: EmbeddedCluster, __: argparse.Namespace) -> None:
-    binaries.build(*binaries.CLUSTER, *binaries.TOOLS)
-    for module in (*binaries.CLUSTER, *binaries.TOOLS):
+    binaries.build(*binaries.TOOLS)
+    for module in binaries.TOOLS:
         for program in module.programs:
             print(module.built / program)
 
@@ -78,9 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     acts.add_parser("kubeconfig", help="print the path of its kubeconfig").set_defaults(
         do=_kubeconfig
     )
-    acts.add_parser("tools", help="build every program, print where they are").set_defaults(
-        do=_tools
-    )
+    acts.add_parser(
+        "tools", help="build helm and the chart's checkers, print where they are"
+    ).set_defaults(do=_tools)
     load = acts.add_parser("load-image", help="let the nodes fetch a locally built image")
     load.add_argument("reference")
     load.set_defaults(do=_load_image)

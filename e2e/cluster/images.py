@@ -129,6 +129,7 @@ def prune() -> None:
         newest = {one["annotations"][_NAME].rpartition(":")[0]: one for one in content["manifests"]}
         content["manifests"] = list(newest.values())
         index.write_text(json.dumps(content))
+        _forget_all_but(set(published()))
         used = {digest for reference in published() for digest in _digests(reference)}
         for blob in (store() / "blobs" / "sha256").iterdir():
             if f"sha256:{blob.name}" not in used:
@@ -153,6 +154,18 @@ def _digests(reference: str) -> list[str]:
 def _manifest(reference: str) -> Any:
     digest = published()[reference].removeprefix("sha256:")
     return json.loads((store() / "blobs" / "sha256" / digest).read_text())
+
+
+def _forget_all_but(references: set[str]) -> None:
+    """Let go of built images; their layers stay for the next build until room is needed."""
+    built = _buildah("images", "--format", "{{.Name}}:{{.Tag}}").split()
+    if gone := [one for one in built if _ours(one) and one not in references]:
+        _buildah("rmi", *gone)
+
+
+def _ours(reference: str) -> bool:
+    recipes = (SERVICE, GPU_SERVICE, OPERATOR)
+    return reference.rpartition(":")[0] in {recipe.name for recipe in recipes}
 
 
 def _make_room() -> None:

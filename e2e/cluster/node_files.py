@@ -137,6 +137,7 @@ def _pod_network(subnet: str) -> str:
     return json.dumps({"cniVersion": "0.4.0", "name": "pods", "plugins": [cable, host_ports]})
 
 
+# discard_unpacked_layers: the registry has them still, and an image of torch is gigabytes twice.
 # restrict_oom_score_adj: without CAP_SYS_RESOURCE no score may be lowered, no sandbox would start.
 _CONTAINERD = """\
 version = 2
@@ -151,6 +152,8 @@ state = "/run/containerd/state"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"
     conf_dir = "{folder}/cni"
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    discard_unpacked_layers = true
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
   [plugins."io.containerd.grpc.v1.cri".registry]
