@@ -12,6 +12,7 @@ from msgspec import Struct, field
 from smart_embedder_operator.spec.hardware import Hardware, Resources, Toleration
 
 GPU = "nvidia.com/gpu"
+_NO_GPU = (0, "0")
 
 
 class Profile(
@@ -94,16 +95,12 @@ def _named_or_written(hardware: Hardware, profiles: Mapping[str, Profile]) -> Pr
 
 
 def _device(resources: Resources) -> str:
-    return "cuda" if accelerators(resources) else "cpu"
-
-
-def accelerators(resources: Resources) -> dict[str, int]:
-    """The GPUs among the limits, whole or in slices: {nvidia.com/gpu: 1}, {nvidia.com/mig-…: 1}."""
-    return {
-        name: int(amount)
-        for name, amount in (resources.requests | resources.limits).items()
-        if name.startswith("nvidia.com/") and int(amount) > 0
-    }
+    """A GPU, whole or in slices (nvidia.com/mig-…), among what is asked for means cuda."""
+    asked = (resources.requests | resources.limits).items()
+    gpus = [
+        name for name, amount in asked if name.startswith("nvidia.com/") and amount not in _NO_GPU
+    ]
+    return "cuda" if gpus else "cpu"
 
 
 def dtype_of(profile: Profile) -> str:

@@ -180,6 +180,14 @@ def test_raw_resources_with_a_gpu_mean_cuda(world: Any, embedder: Write) -> None
     assert pod_of(objects)["runtimeClassName"] == "nvidia"
 
 
+@pytest.mark.parametrize(("amount", "device"), [(0, "cpu"), ("0", "cpu"), ("1", "cuda")])
+def test_only_a_gpu_that_is_there_means_cuda(
+    world: Any, embedder: Write, amount: int | str, device: str
+) -> None:
+    raw = {"resources": {"limits": {"nvidia.com/gpu": amount}}}
+    assert config(built(world, embedder(hardware=raw)))["MODEL_DEVICE"] == device
+
+
 def test_a_change_of_settings_changes_the_pods(world: Any, embedder: Write) -> None:
     def mark(**spec: Any) -> str:
         decision = world.converge(embedder(**spec))
