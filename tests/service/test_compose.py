@@ -4,12 +4,15 @@ No package carries the specification's schema, so the structs below are ours: th
 specification that these two files may contain, and no others.
 """
 
+import re
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 import pytest
 import yaml
+
+from smart_embedder.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -117,8 +120,22 @@ def test_the_models_are_kept_in_the_named_cache_volume() -> None:
     compose = msgspec.convert(yaml.load(text, Loader), Compose)
     assert compose.volumes == {"smart-embedder-hf-cache": Volume(name="smart-embedder-hf-cache")}
     gpu = compose.services["embedder"]
-    assert gpu.volumes == ["smart-embedder-hf-cache:/app/model_cache"]
-    assert "HF_HOME=/app/model_cache" in gpu.environment
+    assert gpu.volumes == ["smart-embedder-hf-cache:/models"]
+
+
+@pytest.mark.parametrize("kind", ["gpu", "cpu"])
+def test_the_image_keeps_its_models_where_the_volume_is_and_may_write_there(kind: str) -> None:
+    lines = (ROOT / f"Dockerfile.{kind}").read_text()
+    assert "HF_HOME=/models" in lines
+    user = re.search(r"^USER (\d+):\1$", lines.rpartition("VOLUME /models")[2], re.MULTILINE)
+    assert user
+    assert f"install -d -o {user[1]} -g {user[1]} /models" in lines
+
+
+def test_every_variable_that_is_handed_on_is_a_setting() -> None:
+    names = {entry.partition("=")[0] for kind in ("gpu", "cpu") for entry in read(kind).environment}
+    unknown = {name for name in names if name.lower() not in Settings.model_fields}
+    assert unknown == {"PYTORCH_CUDA_ALLOC_CONF"}  # torch reads it itself
 
 
 def test_only_this_machine_can_connect_and_the_port_moves_outside_only() -> None:
