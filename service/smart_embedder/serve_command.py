@@ -37,9 +37,9 @@ def run(args: argparse.Namespace, err: TextIO = sys.stderr) -> int:
     """Serve until a signal; the exit code says how it ended."""
     try:
         flags = _flags(args)
-        settings = read_settings(**flags)
         if sys.stdin.isatty():
-            settings = read_settings(**flags, **asked(settings, input))
+            flags |= asked(read_settings(**flags), input)
+        settings = read_settings(**flags, **careful(read_settings(**flags)))
     except InvalidSettings as error:
         err.write(f"{error.message}\n")
         last_words.leave(error)
@@ -83,6 +83,14 @@ def _flags(args: argparse.Namespace) -> dict[str, Any]:
         if chosen := getattr(args, kind):
             flags[variable] = _MODELS[kind][chosen]
     return {name: value for name, value in flags.items() if value is not None}
+
+
+def careful(settings: Settings) -> dict[str, int]:
+    """Bound Qwen's reranker on a CPU, where its longest pairs take minutes, unless somebody did."""
+    if settings.model_device != "cpu" or settings.reranker_model != _MODELS["reranker"]["qwen"]:
+        return {}
+    bounds = {"qwen_rerank_batch_size": 1, "qwen_rerank_max_length": 2048}
+    return {name: value for name, value in bounds.items() if name not in settings.model_fields_set}
 
 
 def asked(settings: Settings, ask: Callable[[str], str]) -> dict[str, str]:

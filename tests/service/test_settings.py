@@ -10,7 +10,7 @@ import pytest
 from smart_embedder import config_command
 from smart_embedder.engine_options import engine_options
 from smart_embedder.environment import InvalidSettings, fill_from_file, is_service_link
-from smart_embedder.serve_command import asked, greeting
+from smart_embedder.serve_command import asked, careful, greeting
 from smart_embedder.settings import Settings, read_settings
 
 ROOT = Path(__file__).parents[2]
@@ -246,6 +246,18 @@ def test_serve_asks_for_models_only_where_nobody_named_one() -> None:
         "reranker_model": "BAAI/bge-reranker-v2-m3",
     }
     assert asked(Settings(embedding_model="demo/bge-m3"), lambda _: pytest.fail("asked")) == {}
+
+
+def test_qwens_reranker_is_bounded_on_a_cpu_unless_somebody_said_otherwise() -> None:
+    qwen = {"reranker_model": "Qwen/Qwen3-Reranker-0.6B"}
+    assert careful(Settings(model_device="cpu", **qwen)) == {
+        "qwen_rerank_batch_size": 1,
+        "qwen_rerank_max_length": 2048,
+    }
+    told = Settings(model_device="cpu", qwen_rerank_max_length=8192, **qwen)
+    assert careful(told) == {"qwen_rerank_batch_size": 1}
+    assert not careful(Settings(model_device="cuda", **qwen))
+    assert not careful(Settings(model_device="cpu"))
 
 
 def test_serve_says_what_to_type_next_with_demo_models() -> None:
