@@ -78,7 +78,9 @@ class Operator:
             self._reconciler.reconcile, telemetry.queue, spacing=SPACING_SECONDS
         )
         dispatcher = Dispatcher(self._queue.add, self._pods, self._heartbeat)
-        self._watcher = Watcher(credentials, settings.watch_namespaces, dispatcher)
+        self._watcher = Watcher(
+            credentials, settings.watch_namespaces, dispatcher, when_blind=self._look_at_all
+        )
         self._elector = Elector(
             kube,
             namespace=settings.pod_namespace,
@@ -179,6 +181,12 @@ class Operator:
         for key in await self._embedders():
             self._queue.add(key)
 
+    async def _look_at_all(self) -> None:
+        try:
+            await self._add_all()
+        except KubeError as error:
+            log.warning("the Embedders could not be listed", error=str(error))
+
     async def _add_missing(self) -> None:
         """Put Embedders on the queue that are not due anyway: all at first, then none."""
         for key in await self._embedders():
@@ -215,6 +223,7 @@ def platform(settings: Settings) -> Platform:
         ),
         profiles=load_profiles(profiles),
         pull_secrets=settings.pull_secrets,
+        ipv6=":" in settings.kubernetes_service_host,
         cluster_domain=settings.cluster_domain,
     )
 

@@ -6,7 +6,6 @@ decision = decide(manifest, platform, observed)
 status = conditions.evaluate(decision, observed_with_refusals)
 """
 
-from datetime import timedelta
 from typing import Any
 
 from msgspec import Struct
@@ -15,7 +14,6 @@ from smart_embedder_operator import resources, tracks
 from smart_embedder_operator.observed import Manifest, Observed
 from smart_embedder_operator.platform import Platform
 from smart_embedder_operator.profiles import ProfileNotFound, settle
-from smart_embedder_operator.rollout import look_again_after
 from smart_embedder_operator.spec import Embedder, InvalidSpec, parse
 from smart_embedder_operator.tracks import TrackPlan
 
@@ -33,8 +31,6 @@ class Decision(Struct, frozen=True, kw_only=True):
     """Everything that shall exist, in the order to apply; None: apply nothing, prune nothing."""
     replicas: dict[str, int] = {}
     """Deployments whose number of pods is ours to say, by name. The others are left alone."""
-    look_again_after: timedelta | None = None
-    """Decide again after this time even if nothing happens; None: only events matter."""
     trouble: InvalidSpec | ProfileNotFound | None = None
 
 
@@ -59,5 +55,4 @@ def decide(manifest: Manifest, platform: Platform, observed: Observed) -> Decisi
         plan=plan,
         objects=tuple(resources.desired(embedder, context)),
         replicas=resources.replicas(embedder, context),
-        look_again_after=look_again_after(plan.serving.fingerprint, observed),
     )

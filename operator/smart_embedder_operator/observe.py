@@ -88,6 +88,8 @@ def is_troubled(obj: Manifest) -> bool:
             return conditions.get("Ready") != "True" and status.get("phase") != "Succeeded"
         case "PersistentVolumeClaim":
             return bool(status.get("phase") != "Bound")
+        case "Job":
+            return not (status.get("active") or status.get("succeeded"))
     return False
 
 

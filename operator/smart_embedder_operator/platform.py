@@ -24,8 +24,6 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     http_route: bool = False
     custom_metrics: bool = False
     """Somebody, we or another, answers custom.metrics.k8s.io."""
-    ipv6: bool = False
-    """Pods have IPv6 addresses first or only, so they listen on both families."""
     open_shift: bool = False
     """Security context constraints assign user ids, so the pods name none."""
 
@@ -41,6 +39,8 @@ class Platform(Struct, frozen=True, kw_only=True):
     drain_delay_seconds: int = 5
     pull_secrets: tuple[str, ...] = ()
     """Pull secrets that every pod gets besides the Embedder's own."""
+    ipv6: bool = False
+    """Pods have IPv6 addresses first or only, so they listen on both families."""
     cluster_domain: str = "cluster.local"
     docs: str = "https://github.com/smart-embedder/smart-embedder/blob/main/docs"
     """Where messages send their reader."""

@@ -65,25 +65,13 @@ def _settled_in_place(deployment: Manifest) -> bool:
 
 
 def _waits_for_room(pod: Manifest, observed: Observed) -> bool:
-    since = _without_room_since(pod, observed)
-    return since is not None and observed.now - since >= PATIENCE
-
-
-def _without_room_since(pod: Manifest, observed: Observed) -> datetime | None:
     verdict = unschedulable(pod)
     if verdict is None or pod["metadata"].get("deletionTimestamp"):
-        return None
+        return False
     if "Insufficient" not in verdict.get("message", "") or node_is_coming(pod, observed):
-        return None
-    return moment(verdict.get("lastTransitionTime"))
-
-
-def look_again_after(track: str, observed: Observed) -> timedelta | None:
-    """When time alone will change the answer: a pod's patience is running."""
-    waiting = [_without_room_since(pod, observed) for pod in observed.pods(track)]
-    ends = [since + PATIENCE for since in waiting if since is not None]
-    running = [end - observed.now for end in ends if end > observed.now]
-    return min(running, default=None)
+        return False
+    since = moment(verdict.get("lastTransitionTime"))
+    return since is not None and observed.now - since >= PATIENCE
 
 
 def unschedulable(pod: Manifest) -> Manifest | None:

@@ -37,6 +37,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     pull_secrets: tuple[str, ...] = ()  # for every pod, besides the Embedder's own
     profiles_file: str | None = None  # YAML of named hardware profiles
     cluster_domain: str = "cluster.local"
+    kubernetes_service_host: str = ""  # Kubernetes says it to every pod; tells IPv6 clusters
     # How hard it works.
     workers: int = 8  # Embedders reconciled at the same time
     resync_seconds: float = 600.0  # each Embedder is looked at again after this, jittered

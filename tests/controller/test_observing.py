@@ -9,7 +9,7 @@ from smart_embedder_operator import kinds
 from smart_embedder_operator.cluster import Cluster, summed
 from smart_embedder_operator.kube import Forbidden, KubeError
 from smart_embedder_operator.labels import common
-from smart_embedder_operator.observe import EVENTS_OF, Observer
+from smart_embedder_operator.observe import EVENTS_OF, Observer, is_troubled
 from smart_embedder_operator.platform import Capabilities, Images, Platform
 from smart_embedder_operator.publish import patch
 
@@ -150,3 +150,13 @@ def test_a_status_is_patched_with_its_changes_alone(
     before: dict[str, Any], after: dict[str, Any], change: dict[str, Any]
 ) -> None:
     assert patch(before, after) == change
+
+
+@pytest.mark.parametrize(
+    ("status", "troubled"),
+    [({}, True), ({"active": 1}, False), ({"succeeded": 1}, False), ({"failed": 2}, True)],
+)
+def test_a_download_that_neither_runs_nor_is_done_is_asked_why(
+    status: dict[str, int], troubled: bool
+) -> None:
+    assert is_troubled({"kind": "Job", "status": status}) == troubled

@@ -90,7 +90,7 @@ def _serving(spec: Spec, context: Context) -> Told:
 def _speaks_ipv6(spec: Spec, context: Context) -> bool:
     """`::` takes both families; it is not told to everyone, for kernels without IPv6."""
     dual = spec.service.ip_family_policy in {"PreferDualStack", "RequireDualStack"}
-    return dual or context.platform.capabilities.ipv6
+    return dual or context.platform.ipv6
 
 
 def _hub(spec: Spec) -> Told:

@@ -96,6 +96,8 @@ def test_both_address_families_are_served_where_there_are_both(world: Any, embed
     assert "HOST" not in config(built(world, embedder()))
     dual = embedder(generation=2, service={"ipFamilyPolicy": "PreferDualStack"})
     assert config(built(world, dual)).get("HOST") == "::"
+    world.platform = msgspec.structs.replace(world.platform, ipv6=True)
+    assert config(built(world, embedder(generation=3, env=[{"name": "A"}])))["HOST"] == "::"
 
 
 def test_bigger_models_may_take_longer_to_start(world: Any, embedder: Write) -> None:

@@ -46,7 +46,9 @@ def test_a_rollout_surges_where_nothing_says_otherwise(world: Any, embedder: Wri
 
 def test_a_full_gpu_pool_goes_one_down_first(world: Any, embedder: Write) -> None:
     edited = deadlock(world, embedder)
-    assert world.decide(edited).look_again_after is not None
+    world.now += timedelta(seconds=5)
+    world.step(edited)
+    assert strategy(world)["rollingUpdate"]["maxSurge"] == "25%"
     world.now += timedelta(seconds=16)
     world.step(edited)
     assert strategy(world)["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
