@@ -18,7 +18,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench import service_cases, service_drain
+from bench import service_cases, service_drain, service_telemetry
 from bench.service_cases import Figures
 from smart_embedder.table import ascii_table
 
@@ -55,6 +55,8 @@ GOALS = (
     Goal("overload", "others", most=0),
     Goal("fairness", "rise_in_batches", most=1.0),
     Goal("memory", "growth", most=0.05),
+    Goal("telemetry", "metrics_and_logs_share", most=0.03),
+    Goal("telemetry", "traces_share", most=0.05),
     Goal("drain", "answered_200", least=4000),
     Goal("drain", "reset_or_other", most=0),
     Goal("drain", "late_503", least=40),
@@ -67,6 +69,7 @@ CASES: dict[str, Callable[[], Coroutine[None, None, Figures]]] = {
     "overload": lambda: service_cases.overload(seconds=8),
     "fairness": service_cases.fairness,
     "memory": service_cases.memory,
+    "telemetry": service_telemetry.telemetry,
     "drain": service_drain.drain,
 }
 

@@ -59,6 +59,7 @@ async def service(
     pass_seconds: float = 0.0,
     token_seconds: float = 0.0,
     batch_tokens: int = 16384,
+    bare: bool = False,
     **environment: str,
 ) -> AsyncIterator[Service]:
     """Start a service over the null model; its limits on clients are off."""
@@ -73,7 +74,7 @@ async def service(
     }
     with tempfile.TemporaryFile() as log:
         process = await asyncio.create_subprocess_exec(
-            *(*command, *costs, "--batch-tokens", str(batch_tokens)),
+            *(*command, *costs, "--batch-tokens", str(batch_tokens), *["--bare"] * bare),
             env=known | environment,
             stdout=log,
             stderr=log,

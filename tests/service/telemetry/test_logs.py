@@ -20,27 +20,24 @@ SECRET_TEXT = "the unspoken sentence"
 
 
 @pytest.fixture
-def written() -> Iterator[io.StringIO]:
+def written() -> Iterator[io.BytesIO]:
     """What is logged while a test runs, as JSON lines."""
     root = logging.getLogger()
     before, level = root.handlers, root.level
-    set_up_logs(Settings(json_output=True))
-    page = io.StringIO()
-    [handler] = root.handlers
-    assert isinstance(handler, logging.StreamHandler)
-    handler.setStream(page)
+    page = io.BytesIO()
+    set_up_logs(Settings(json_output=True), page)
     yield page
     root.handlers, root.level = before, level
     structlog.reset_defaults()
 
 
-def lines(page: io.StringIO) -> list[dict[str, object]]:
+def lines(page: io.BytesIO) -> list[dict[str, object]]:
     """Every line as JSON."""
     return [json.loads(line) for line in page.getvalue().splitlines()]
 
 
 async def test_a_request_leaves_one_line_that_says_what_it_was(
-    make_watched: MakeWatched, written: io.StringIO
+    make_watched: MakeWatched, written: io.BytesIO
 ) -> None:
     async with make_watched() as client:
         await client.post(
@@ -56,7 +53,7 @@ async def test_a_request_leaves_one_line_that_says_what_it_was(
 
 
 async def test_no_text_and_no_token_is_ever_logged(
-    make_watched: MakeWatched, written: io.StringIO
+    make_watched: MakeWatched, written: io.BytesIO
 ) -> None:
     async with make_watched(api_token="hush-hush", log_level="DEBUG") as client:
         for body in ({"sentences": [SECRET_TEXT]}, {"sentences": SECRET_TEXT}, [SECRET_TEXT]):
@@ -64,14 +61,14 @@ async def test_no_text_and_no_token_is_ever_logged(
                 headers = {"Authorization": f"Bearer {token}"}
                 await client.post("/embeddings/", json=body, headers=headers)
 
-    page = written.getvalue()
+    page = written.getvalue().decode()
     assert page
     assert SECRET_TEXT not in page
     assert "hush-hush" not in page
     assert "wrong-guess" not in page
 
 
-async def test_probes_leave_no_line(make_watched: MakeWatched, written: io.StringIO) -> None:
+async def test_probes_leave_no_line(make_watched: MakeWatched, written: io.BytesIO) -> None:
     async with make_watched() as client:
         await client.get("/health")
         await client.get("/metrics")
@@ -79,7 +76,7 @@ async def test_probes_leave_no_line(make_watched: MakeWatched, written: io.Strin
     assert [line for line in lines(written) if line["message"] == "request"] == []
 
 
-def test_the_loggers_of_libraries_go_the_same_way(written: io.StringIO) -> None:
+def test_the_loggers_of_libraries_go_the_same_way(written: io.BytesIO) -> None:
     logging.getLogger("uvicorn.error").warning("port %d", 8000)
     logging.getLogger("httpx").info("chatter")
 
