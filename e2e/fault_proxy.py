@@ -101,6 +101,8 @@ class FaultProxy:
         if not self._refusals or self._count % self._every or "/leases" in request.path:
             return None
         code = self._refusals[self._count // self._every % len(self._refusals)]
+        if code == 409 and request.method == "GET":
+            return None  # no API server says so to a read
         self.refused += 1
         body = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code}
         return web.json_response(

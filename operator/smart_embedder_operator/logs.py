@@ -38,3 +38,5 @@ def configure(level: str, *, json_output: bool) -> None:
     # kopf tells of every object it passes on, and aiohttp of every page it serves.
     for chatty in ("kopf", "aiohttp.access"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # It warns at every start that its thread handles no signals; we do that.
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)

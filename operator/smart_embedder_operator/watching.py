@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 
 import structlog
 
@@ -29,6 +29,10 @@ LAST_RESTART_SECONDS = 30.0
 OURS = f"{MANAGED_BY}={MANAGER}"
 
 log = structlog.get_logger()
+
+
+class WatchesEnded(Exception):
+    """Something out of the framework's depths ended the watches."""
 
 
 class Dispatcher:
@@ -73,11 +77,18 @@ class Watcher:
     """Runs the watches until cancelled, whatever happens to them."""
 
     def __init__(
-        self, credentials: Credentials, namespaces: tuple[str, ...], dispatcher: Dispatcher
+        self,
+        credentials: Credentials,
+        namespaces: tuple[str, ...],
+        dispatcher: Dispatcher,
+        *,
+        when_blind: Callable[[], Awaitable[None]],
     ) -> None:
+        """`when_blind` is called whenever the watches have ended, to look without them."""
         self._credentials = credentials
         self._namespaces = namespaces
         self._dispatcher = dispatcher
+        self._when_blind = when_blind
         self._kinds: tuple[Resource, ...] = ()
         self._told = asyncio.Event()
         self._thread: WatchThread | None = None
@@ -98,9 +109,9 @@ class Watcher:
             began = time.monotonic()
             try:
                 await self._watch_once()
-            except Exception:
-                # Anything may come out of a framework's depths; without watches we are blind.
-                log.exception("the watches ended and start again", in_seconds=pause)
+            except WatchesEnded as error:
+                log.warning("watches start again", in_seconds=pause, error=str(error))
+                await self._when_blind()
             await asyncio.sleep(pause)
             lasted = time.monotonic() - began > LAST_RESTART_SECONDS
             pause = FIRST_RESTART_SECONDS if lasted else min(2 * pause, LAST_RESTART_SECONDS)
@@ -161,4 +172,4 @@ class WatchThread:
         if outcome is None:
             self.ended.set_result(None)
         else:
-            self.ended.set_exception(RuntimeError(f"the watches failed: {outcome!r}"))
+            self.ended.set_exception(WatchesEnded(repr(outcome)))

@@ -126,11 +126,13 @@ async def test_an_event_is_passed_on_with_its_kind_and_change() -> None:
 
 
 @contextlib.asynccontextmanager
-async def watcher(monkeypatch: pytest.MonkeyPatch, watch: Any) -> AsyncIterator[Watcher]:
+async def watcher(
+    monkeypatch: pytest.MonkeyPatch, watch: Any, when_blind: Any = None
+) -> AsyncIterator[Watcher]:
     monkeypatch.setattr(watching, "FIRST_RESTART_SECONDS", 0.001)
     monkeypatch.setattr(handlers, "watch", watch)
     told = Told()
-    one = Watcher(NOWHERE, (), told.dispatcher)
+    one = Watcher(NOWHERE, (), told.dispatcher, when_blind=when_blind)
     task = asyncio.create_task(one.run())
     try:
         yield one
@@ -139,17 +141,23 @@ async def watcher(monkeypatch: pytest.MonkeyPatch, watch: Any) -> AsyncIterator[
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_watches_that_end_by_an_error_start_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    loop, starts = asyncio.get_running_loop(), asyncio.Queue[int]()
+async def test_watches_that_end_by_an_error_start_again_and_meanwhile_all_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop, starts, looks = asyncio.get_running_loop(), asyncio.Queue[int](), asyncio.Queue[int]()
+
+    async def look() -> None:
+        looks.put_nowait(1)
 
     async def watch(*_: Any) -> None:
         loop.call_soon_threadsafe(starts.put_nowait, 1)
         raise ValueError("a framework's depths")
 
-    async with watcher(monkeypatch, watch) as one:
+    async with watcher(monkeypatch, watch, look) as one:
         one.watch((kinds.PODS,))
         for _ in range(3):
             await asyncio.wait_for(starts.get(), 5)
+            await asyncio.wait_for(looks.get(), 5)
 
 
 async def test_watches_start_anew_for_other_kinds_only(monkeypatch: pytest.MonkeyPatch) -> None:
