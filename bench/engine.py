@@ -58,10 +58,8 @@ class Worker:
         return self._answer()
 
     def stop(self) -> None:
-        """End it."""
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
+        """End it: some rivals keep threads that no end of input stops."""
+        self._process.kill()
         self._process.wait()
         self._log.close()
 
@@ -102,7 +100,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with _workers([*OURS, *FP32, *INT8], folder, asked.threads) as workers:
         measured = _measure(workers, rounds=asked.rounds, bulk=not asked.quick)
         cosines = _cosines(workers, folder)
-    summary = summarise(measured, cosines, asked.threads)
+        int8 = _int8_quality(workers[:2], folder)
+    summary = summarise(measured, asked.threads)
+    summary |= {"least_cosine_to_transformers": cosines, "int8_beside_fp32": int8}
     print(table(summary))
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(summary, indent=1) + "\n")
@@ -164,11 +164,35 @@ def _cosines(workers: Sequence[Worker], folder: Path) -> dict[str, float]:
         worker.ask(do="vectors", to=str(path))
         vectors[worker.name] = np.load(path)
     truth = vectors["transformers"]
-    return {name: float((rows * truth).sum(axis=1).min()) for name, rows in vectors.items()}
+    return {
+        name: round(float((rows * truth).sum(axis=1).min()), 6) for name, rows in vectors.items()
+    }
 
 
-def summarise(measured: Measured, cosines: dict[str, float], threads: int) -> dict[str, Any]:
-    """Everything worth keeping, as it goes into the results file."""
+def _int8_quality(ours: Sequence[Worker], folder: Path) -> dict[str, float]:
+    """What our int8 changes beside our fp32, at its worst and, for single tokens, at its median."""
+    paths = [folder / f"{worker.name.replace(' ', '-')}.npz" for worker in ours]
+    for worker, path in zip(ours, paths, strict=True):
+        worker.ask(do="save", to=str(path))
+    exact, rounded = (np.load(path) for path in paths)
+    tokens = (exact["colbert"] * rounded["colbert"]).sum(axis=1)
+    kept = [
+        len(set(np.argsort(one)[-10:]) & set(np.argsort(other)[-10:])) / 10
+        for one, other in zip(exact["sparse"], rounded["sparse"], strict=True)
+    ]
+    return {
+        "least_dense_cosine": round(
+            float((exact["dense"] * rounded["dense"]).sum(axis=1).min()), 5
+        ),
+        "least_colbert_cosine": round(float(tokens.min()), 5),
+        "median_colbert_cosine": round(float(np.median(tokens)), 5),
+        "least_share_of_ten_strongest_ids_kept": min(kept),
+        "mean_share_of_ten_strongest_ids_kept": round(statistics.mean(kept), 3),
+    }
+
+
+def summarise(measured: Measured, threads: int) -> dict[str, Any]:
+    """The figures of speed, as they go into the results file."""
     limit = statistics.median(measured.flops) / full_shape.FLOPS_PER_TOKEN
     cases: dict[str, Any] = {}
     for case in CASES:
@@ -200,7 +224,6 @@ def summarise(measured: Measured, cosines: dict[str, float], threads: int) -> di
         "machine": {"processor": _processor(), "threads": threads, "load": os.getloadavg()},
         "fp32_gflops": round(statistics.median(measured.flops) / 1e9),
         "limit_tokens_per_second": round(limit),
-        "least_cosine_to_transformers": {name: round(value, 6) for name, value in cosines.items()},
         "cases": cases,
     }
 
@@ -238,6 +261,7 @@ def table(summary: dict[str, Any]) -> str:
             ratios = [case["times_as_fast"][ours].get(rival) for case in cases.values()]
             cells = ["-" if ratio is None else f"{ratio:.2f}" for ratio in ratios]
             lines.append(f"  {rival:<18}" + "".join(f"{cell:>18}" for cell in cells))
+    lines += ["", "int8 beside fp32, all heads:", f"  {summary['int8_beside_fp32']}"]
     return "\n".join(lines)
 
 

@@ -71,6 +71,16 @@ class Ours:
     def embed(self, texts: list[str]) -> Floats:
         return _unit([vectors.dense for vectors in self.vectors(texts)])
 
+    def save(self, texts: list[str], path: str) -> None:
+        """Write all three outputs of the texts to a file."""
+        found = self.vectors(texts)
+        sparse = np.zeros((len(found), full_shape.VOCABULARY), np.float32)
+        for row, vectors in zip(sparse, found, strict=True):
+            row[vectors.sparse_ids] = vectors.sparse_weights
+        dense = _unit([vectors.dense for vectors in found])
+        colbert = np.concatenate([vectors.colbert for vectors in found])
+        np.savez(path, dense=dense, sparse=sparse, colbert=colbert)
+
     def rerank(self, query: str, passages: list[str]) -> Any:
         self._reranker = self._reranker or self._load_reranker()
         batch = [prepared.ids for prepared in self._reranker.prepare_pairs(query, passages)]
@@ -300,6 +310,10 @@ def main() -> None:
         if asked["do"] == "case":
             _run(rival, cases[asked["case"]])
             answer: Any = {"seconds": time.perf_counter() - start}
+        elif asked["do"] == "save":
+            assert isinstance(rival, Ours)
+            rival.save(cases["mixed"].texts, asked["to"])
+            answer = {}
         elif asked["do"] == "vectors":
             np.save(asked["to"], rival.embed(cases["mixed"].texts))
             answer = {}
