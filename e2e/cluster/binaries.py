@@ -90,11 +90,17 @@ _CHECKS = Module(
         "kube-score": "github.com/zegl/kube-score/cmd/kube-score",
     },
 )
+SKAFFOLD = Module(
+    "skaffold",
+    "github.com/GoogleContainerTools/skaffold/v2",
+    {"skaffold": "github.com/GoogleContainerTools/skaffold/v2/cmd/skaffold"},
+)
 
 CLUSTER = (_PAUSE, _KUBERNETES, _COREDNS)
 """What a cluster is made of."""
 TOOLS = (HELM, _CHECKS)
 """What installs and checks the chart."""
+_ALL = (*CLUSTER, *TOOLS, SKAFFOLD)
 
 
 def build(*modules: Module) -> None:
@@ -107,7 +113,7 @@ def build(*modules: Module) -> None:
 
 def path(program: str) -> Path:
     """The program as the cache has it."""
-    for module in (*CLUSTER, *TOOLS):
+    for module in _ALL:
         if program in module.programs:
             return module.built / program
     raise LookupError(f"no Go module here builds {program}")
@@ -115,7 +121,7 @@ def path(program: str) -> Path:
 
 def version(program: str) -> str:
     """The version of a program that some module here pins."""
-    return next(m.version for m in (*CLUSTER, *TOOLS) if program in m.programs)
+    return next(m.version for m in _ALL if program in m.programs)
 
 
 def _compile(module: Module) -> None:

@@ -42,7 +42,11 @@ def test_every_address_is_in_the_range_that_nobody_routes() -> None:
     assert str(plan.dns).startswith("198.19.")
 
 
-@pytest.mark.parametrize("module", [*binaries.CLUSTER, *binaries.TOOLS], ids=lambda m: m.name)
+@pytest.mark.parametrize(
+    "module",
+    [*binaries.CLUSTER, *binaries.TOOLS, binaries.SKAFFOLD],
+    ids=lambda m: m.name,
+)
 def test_every_module_pins_a_version(module: binaries.Module) -> None:
     assert re.fullmatch(r"v\d+(\.\d+\.\d+)?", module.version)
 
