@@ -46,7 +46,7 @@ cause. `kubectl wait --for=condition=Ready embedder/search` waits until the spec
 
 | Condition | True means |
 | --- | --- |
-| `Ready` | the spec is met: its vectors, its settings, answered by at least one pod |
+| `Ready` | the models and settings that were asked for are served, by one pod or more |
 | `Available` | some pod behind the Service answers, also during a rollout |
 | `Progressing` | a rollout, a migration or a start is on its way; the reason says which |
 | `Degraded` | something is wrong; the reason and the message say what, and what to do |

@@ -69,14 +69,26 @@ def judge(case: Case, findings: tuple[Finding, ...], live: Manifest | None) -> I
 
 
 def _ready(case: Case, findings: tuple[Finding, ...], live: Manifest | None, where: Stage) -> Said:
-    """The spec is met: its vectors, its revision, answered by at least one pod."""
-    now, plan = counts(live), case.decision.plan
-    served = plan is not None and plan.serving.fingerprint == plan.target
-    if served and live is not None and is_complete(live) and (now.available or _asleep(live)):
+    """What shall serve does: its vectors, its revision, answered by at least one pod."""
+    now = counts(live)
+    if (
+        _serves_what_is_wanted(case)
+        and live is not None
+        and is_complete(live)
+        and (now.available or _asleep(live))
+    ):
         return Said(type="Ready", status="True", reason="Serving", message=_serving(now))
     if any(finding.reason not in _BESIDE_REASONS for finding in findings):
         return Said(type="Ready", status="False", **_told(case, findings))
     return Said(type="Ready", status="False", reason=where.reason, message=where.message)
+
+
+def _serves_what_is_wanted(case: Case) -> bool:
+    """A track that waits for a person's word is not wanted yet."""
+    plan = case.decision.plan
+    if plan is None:
+        return False
+    return plan.serving.fingerprint == plan.target or plan.waiting == "ForPromotion"
 
 
 def _asleep(live: Manifest) -> bool:

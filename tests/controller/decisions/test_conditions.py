@@ -507,7 +507,8 @@ def test_a_waiting_migration_says_what_to_write(world: Any, embedder: Write) -> 
     new = world.converge(edited).plan.target
     status = world.evaluate(edited)
     assert f"set spec.rollout.promote to {new}" in conditions_of(status)["Progressing"]["message"]
-    assert conditions_of(status)["Ready"]["status"] == "False"
+    assert conditions_of(status)["Progressing"]["reason"] == "WaitingForPromotion"
+    assert conditions_of(status)["Ready"]["status"] == "True", "nobody is to be called for that"
     roles = {track["fingerprint"]: track["role"] for track in status["tracks"]}
     assert roles[new] == "Next"
     lost = embedder(
