@@ -121,15 +121,19 @@ def build_system() -> None:
 
 def prune() -> None:
     """Of each image of this project keep the newest, and of the layers those that are used."""
-    if not store().exists():
-        return
+    if store().exists():
+        prune_layout()
+        _forget_all_but(set(published()))
+
+
+def prune_layout() -> None:
+    """Keep the newest image of each name in the registry, and the blobs they are made of."""
     with _alone():
         index = store() / "index.json"
         content = json.loads(index.read_text())
         newest = {one["annotations"][_NAME].rpartition(":")[0]: one for one in content["manifests"]}
         content["manifests"] = list(newest.values())
         index.write_text(json.dumps(content))
-        _forget_all_but(set(published()))
         used = {digest for reference in published() for digest in _digests(reference)}
         for blob in (store() / "blobs" / "sha256").iterdir():
             if f"sha256:{blob.name}" not in used:

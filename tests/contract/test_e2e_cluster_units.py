@@ -179,7 +179,7 @@ def test_pruning_keeps_the_newest_image_and_drops_what_only_older_ones_had(
 ) -> None:
     monkeypatch.setattr(images, "store", lambda: layout)
 
-    images.prune()
+    images.prune_layout()
 
     assert images.published() == {"localhost/image:new": "sha256:bb"}
     kept = {blob.name for blob in (layout / "blobs" / "sha256").iterdir()}
