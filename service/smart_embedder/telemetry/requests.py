@@ -90,7 +90,7 @@ class Watched:
         route = scope.get("path_template") or scope["path"]
         kind = call.work.kind if call.work else _kind_of(route)
         self._count(call, visit, kind, route)
-        if visit.span:
+        if visit.span and visit.span.is_recording():
             self._trace(visit.span, visit, call, str(scope["method"]), route)
         self._log(call, visit, kind, route)
 
