@@ -1,6 +1,7 @@
 """Tracks: a change of vectors is a migration, everything else a rolling update."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -310,3 +311,19 @@ def test_any_story_of_edits_converges_and_never_mixes_vectors(
     assert list(world.deployments()) == [f"search-{final.plan.target}"]
     again = world.decide(last)
     assert again.objects == final.objects
+
+
+def test_what_release_0_1_0_remembered_is_still_understood(world: Any, embedder: Write) -> None:
+    """A record that a newer operator cannot read would restart every pod of every cluster."""
+    written = (Path(__file__).parent / "golden/record-0.1.0.json").read_text()
+    made = embedder(
+        models={"embedding": "demo/bge-m3", "reranker": "demo/bge-reranker-v2-m3"},
+        hub={"offline": True},
+        hardware={"profile": "cpu-small"},
+    )
+    track = world.converge(made).plan.target
+    config = world.child("ConfigMap", f"search-{track}")
+    config["metadata"]["annotations"]["smart-embedder.io/record"] = written
+    newer(world)
+    world.step(made)
+    assert template(world, track) == msgspec.json.decode(written)["template"]
