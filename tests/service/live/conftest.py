@@ -93,9 +93,12 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """One service with a token, shared by all tests that only ask it things."""
     service = Live(TOKEN, tmp_path_factory.mktemp("live") / "service.log")
     service.start()
-    service.await_ready()
-    yield service
-    assert service.stop() == 0
+    try:
+        service.await_ready()
+        yield service
+    finally:
+        code = service.stop()
+    assert code == 0
 
 
 @pytest.fixture

@@ -5,7 +5,11 @@ import io
 import json
 from typing import Protocol
 
+import pytest
+
 from smart_embedder import bench_command
+
+pytestmark = pytest.mark.timeout(300)  # the first test waits for the service, and torch
 
 
 class Live(Protocol):

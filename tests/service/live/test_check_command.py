@@ -11,6 +11,8 @@ import pytest
 
 from smart_embedder import check_command
 
+pytestmark = pytest.mark.timeout(300)  # the first test waits for the service, and torch
+
 
 class Live(Protocol):
     """What the fixture gives."""

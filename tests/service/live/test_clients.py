@@ -12,6 +12,8 @@ import pytest
 from qdrant_client import QdrantClient
 from qdrant_client import models as qdrant
 
+pytestmark = pytest.mark.timeout(300)  # the first test waits for the service, and torch
+
 TEXTS = ["Hello world!", "Ciao mondo!", "Machine learning finds patterns in data."]
 QUERY = "What is machine learning?"
 DOCUMENTS = ["Machine learning is a subset of AI.", "The weather is nice.", "Nets learn."]

@@ -11,6 +11,8 @@ import httpx
 import msgspec
 import pytest
 
+pytestmark = pytest.mark.timeout(300)  # the first test waits for the service, and torch
+
 RECORDED = sorted((Path(__file__).parent / "recorded").glob("*.json"))
 
 
