@@ -283,6 +283,11 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return _words(value) if isinstance(value, str) else value
 
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _capitals(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
     @field_validator("model_aliases", mode="before")
     @classmethod
     def _pair(cls, value: object) -> object:
@@ -301,8 +306,13 @@ class Settings(BaseSettings):
 
 
 def read_settings(**flags: Any) -> Settings:
-    """Read flags and environment once; `InvalidSettings` names every variable that is wrong."""
-    refuse_unknown(os.environ, Settings.model_fields)
+    """Read flags and environment once; `InvalidSettings` names every variable that is wrong.
+
+    The hub's variables have no spelling with our prefix: its own library would not read it.
+    """
+    refuse_unknown(
+        os.environ, [name for name in Settings.model_fields if not name.startswith("hf_")]
+    )
     try:
         return Settings(**flags)
     except ValidationError as error:

@@ -98,6 +98,17 @@ def test_a_typo_in_our_prefix_stops_the_start(monkeypatch: pytest.MonkeyPatch) -
         read_settings()
 
 
+def test_the_hubs_variables_have_no_second_spelling(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMART_EMBEDDER_HF_TOKEN", "s3cret")
+    with pytest.raises(InvalidSettings, match="SMART_EMBEDDER_HF_TOKEN"):
+        read_settings()
+
+
+def test_a_log_level_may_be_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOG_LEVEL", "warning")
+    assert read_settings().log_level == "WARNING"
+
+
 def test_a_service_of_our_name_does_not_confuse_its_own_pods(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -41,13 +41,13 @@ class Tokens:
         return {**self._from_file, **self._fixed}
 
     def _reload(self, file: Path) -> None:
-        """Read the file when it is another one; keep the last good content when it is not there."""
+        """Read the file when it is another one; keep the last good content when it cannot be."""
         try:
             facts = os.stat(file)  # noqa: PTH116 - a Path would be built for every request
             seen = (facts.st_mtime_ns, facts.st_size, facts.st_ino)
             if seen != self._seen:
                 self._from_file, self._seen = _parse(file.read_text()), seen
-        except FileNotFoundError:
+        except (OSError, UnicodeDecodeError):
             return
 
 
