@@ -26,9 +26,13 @@ class Service:
 
     @property
     def cpu_seconds(self) -> float:
-        """User and system time so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        """User and system time of all threads so far."""
+        return _cpu_seconds(Path(f"/proc/{self.process.pid}/stat"))
+
+    @property
+    def loop_cpu_seconds(self) -> float:
+        """The part of it that the main thread used, where the event loop runs."""
+        return _cpu_seconds(Path(f"/proc/{self.process.pid}/task/{self.process.pid}/stat"))
 
     @property
     def resident_bytes(self) -> int:
@@ -103,6 +107,11 @@ async def _until_ready(server: Service) -> None:
             pass
         await asyncio.sleep(0.05)
     raise RuntimeError(f"the service ended with {server.process.returncode} before it was ready")
+
+
+def _cpu_seconds(stat: Path) -> float:
+    fields = stat.read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def _free_port() -> int:
