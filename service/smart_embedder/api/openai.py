@@ -34,7 +34,9 @@ class OpenAIError(msgspec.Struct):
     @classmethod
     def of(cls, problem: Problem) -> Self:
         """Shape a problem; the type follows OpenAI's own words for each status."""
-        return cls(ErrorDetail(problem.sentence, _kind(problem.status), problem.field, problem.code))
+        return cls(
+            ErrorDetail(problem.sentence, _kind(problem.status), problem.field, problem.code)
+        )
 
 
 def _kind(status: int) -> str:
@@ -157,15 +159,7 @@ def _check(texts: list[Text], settings: Settings) -> None:
 ENDPOINTS = (
     Endpoint(
         dialect=OPENAI,
-        paths=("/v1/embeddings",),
-        handle=embed,
-        body=EmbeddingsRequest,
-        answer=EmbeddingsResponse,
-        summary="Embed texts",
-    ),
-    Endpoint(
-        dialect=OPENAI,
-        paths=("/embeddings",),
+        paths=("/v1/embeddings", "/embeddings"),
         keys=frozenset({"input"}),
         handle=embed,
         body=EmbeddingsRequest,
