@@ -69,7 +69,7 @@ class Endpoint:
     answer: Any = None
     """The type of the answer, for the OpenAPI document."""
     keys: frozenset[str] = frozenset()
-    """The fields that mark a body as this endpoint's; they count only where several share a path."""
+    """The fields that mark a body as this endpoint's; read only where several share a path."""
     summary: str = ""
     public: bool = False
     """Needs no token, costs no share and is answered in every state of the process."""
