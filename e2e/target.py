@@ -15,7 +15,11 @@ from e2e.cluster.layout import DEFAULT_NAME, cache
 from e2e.cluster.progress import step
 from e2e.cluster.trouble import Trouble
 
-IMAGE_VARIABLES = {images.SERVICE: "SERVICE_IMAGE", images.OPERATOR: "OPERATOR_IMAGE"}
+IMAGE_VARIABLES = {
+    images.SERVICE: "SERVICE_IMAGE",
+    images.GPU_SERVICE: "GPU_SERVICE_IMAGE",
+    images.OPERATOR: "OPERATOR_IMAGE",
+}
 """Name images that are already in a registry the given cluster can pull from."""
 
 
