@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import httpx
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
@@ -31,6 +30,9 @@ from smart_embedder.errors import (
     StartupFailed,
 )
 from smart_embedder.options import ModelOptions
+
+_TRANSPORT: type[Exception] = HfHubHTTPError.__bases__[0]
+"""What the HTTP library under the hub's client raises; which library that is differs by version."""
 
 Report = Callable[[int, int], None]
 """Told the bytes that are here and those that there will be."""
@@ -87,7 +89,17 @@ def _download(options: ModelOptions, hub: Hub, report: Report) -> Path:
         )
         counter.finished(sizes[name])
     depth = len(PurePosixPath(names[-1]).parts)
-    return Path(config).parents[depth - 1]
+    folder = Path(config).parents[depth - 1]
+    _remember(folder, options.revision or "main")
+    return folder
+
+
+def _remember(folder: Path, revision: str) -> None:
+    """Note in the cache which commit a branch or tag was, so that it is found offline too."""
+    if revision != folder.name:
+        reference = folder.parents[1] / "refs" / revision
+        reference.parent.mkdir(parents=True, exist_ok=True)
+        reference.write_text(folder.name)
 
 
 def wanted(names: Iterable[str]) -> Iterator[str]:
@@ -148,7 +160,7 @@ def _told(options: ModelOptions) -> Iterator[None]:
         ) from error
     except OfflineModeIsEnabled as error:
         raise ModelDownloadFailed(f"{name}: HF_HUB_OFFLINE forbids the download") from error
-    except (HfHubHTTPError, httpx.HTTPError, LocalEntryNotFoundError) as error:
+    except (_TRANSPORT, LocalEntryNotFoundError) as error:
         raise ModelDownloadFailed(f"{name} could not be fetched from the hub: {error}") from error
     except OSError as error:
         raise ModelDownloadFailed(f"{name} did not arrive whole: {error}") from error
