@@ -55,8 +55,15 @@ class Operator:
     """One replica, wired."""
 
     def __init__(
-        self, settings: Settings, kube: Kube, credentials: Credentials, telemetry: Telemetry
+        self,
+        settings: Settings,
+        *,
+        kube: Kube,
+        elections: Kube,
+        credentials: Credentials,
+        telemetry: Telemetry,
     ) -> None:
+        """`elections` is a way to the API server of its own: a renewal must not queue for one."""
         self._settings = settings
         self._telemetry = telemetry
         self._heartbeat = Heartbeat()
@@ -82,7 +89,7 @@ class Operator:
             credentials, settings.watch_namespaces, dispatcher, when_blind=self._look_at_all
         )
         self._elector = Elector(
-            kube,
+            elections,
             namespace=settings.pod_namespace,
             name=settings.lease_name,
             identity=settings.pod_name,

@@ -54,8 +54,14 @@ async def _operate(settings: Settings) -> None:
         loop.add_signal_handler(each, stop.set)
     telemetry = Telemetry()
     credentials = find_credentials(os.environ)
-    async with KubeClient(credentials, telemetry.request) as kube:
-        await app.Operator(settings, kube, credentials, telemetry).run(stop)
+    async with (
+        KubeClient(credentials, telemetry.request) as kube,
+        KubeClient(credentials, telemetry.request) as elections,
+    ):
+        operator = app.Operator(
+            settings, kube=kube, elections=elections, credentials=credentials, telemetry=telemetry
+        )
+        await operator.run(stop)
 
 
 def _crd(_: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 
+import msgspec
 import structlog
 
 from smart_embedder_operator import handlers, kinds
@@ -35,6 +36,14 @@ class WatchesEnded(Exception):
     """Something out of the framework's depths ended the watches."""
 
 
+Place = tuple[str, str, str]
+"""Kind, namespace and name of an object."""
+
+# What changes all the time and calls for no look: our own status, and the numbers an autoscaler
+# read. Without this every status we write would be looked at once more.
+_NOISE = {kinds.EMBEDDERS: {"status"}, kinds.AUTOSCALERS: {"currentMetrics", "lastScaleTime"}}
+
+
 class Dispatcher:
     """From an event to the key of the Embedder it concerns."""
 
@@ -42,7 +51,8 @@ class Dispatcher:
         self._add = add
         self._pods = pods
         self._heartbeat = heartbeat
-        self._owners: dict[tuple[str, str, str], Key] = {}  # kind, namespace, name of a child
+        self._owners: dict[Place, Key] = {}
+        self._seen: dict[Place, int] = {}
 
     def event(self, resource: Resource, change: str | None, obj: Manifest) -> None:
         """Take one event; called in our own event loop."""
@@ -50,7 +60,7 @@ class Dispatcher:
         if resource == kinds.PODS:
             (self._pods.remove if change == "DELETED" else self._pods.update)(obj)
         key = self._key(resource, change, obj)
-        if key is not None:
+        if key is not None and self._is_news(resource, change, obj):
             self._add(key)
 
     def _key(self, resource: Resource, change: str | None, obj: Manifest) -> Key | None:
@@ -71,6 +81,29 @@ class Dispatcher:
             # The children whose trouble shows in events about them, and nowhere else.
             self._owners[resource.kind, namespace, name] = key
         return key
+
+    def _is_news(self, resource: Resource, change: str | None, obj: Manifest) -> bool:
+        """Whether more than noise has changed; a list after a broken watch is always news."""
+        if resource not in _NOISE:
+            return True
+        place = resource.kind, obj["metadata"]["namespace"], obj["metadata"]["name"]
+        before = self._seen.pop(place, None)
+        if change == "DELETED":
+            return True
+        self._seen[place] = now = _essence(obj, _NOISE[resource])
+        return change is None or before != now
+
+
+def _essence(obj: Manifest, noise: set[str]) -> int:
+    metadata = {
+        key: value
+        for key, value in obj["metadata"].items()
+        if key not in {"resourceVersion", "managedFields"}
+    }
+    rest = {key: value for key, value in obj.items() if key not in noise} | {"metadata": metadata}
+    if status := rest.get("status"):
+        rest["status"] = {key: value for key, value in status.items() if key not in noise}
+    return hash(msgspec.json.encode(rest))
 
 
 class Watcher:

@@ -92,7 +92,9 @@ class Replica:
             pod_namespace="ops",
         )
         nobody = Credentials(server="http://127.0.0.1:1")
-        self.operator = Operator(settings, kube, nobody, Telemetry())
+        self.operator = Operator(
+            settings, kube=kube, elections=kube, credentials=nobody, telemetry=Telemetry()
+        )
         self.stop = asyncio.Event()
 
     async def page(self, port: int, path: str) -> str:

@@ -74,6 +74,29 @@ def test_a_warning_about_a_pod_or_claim_of_ours_is_its_embedders() -> None:
     assert told.keys == []
 
 
+def test_our_own_status_and_an_autoscalers_readings_call_for_no_look() -> None:
+    told = Told()
+
+    def embedder(**more: Any) -> dict[str, Any]:
+        return {"metadata": {"name": "search", "namespace": "ml", **more}, "spec": {}}
+
+    def scaler(reading: int, **more: Any) -> dict[str, Any]:
+        return child("search", status={"currentMetrics": [reading], **more})
+
+    told.event(kinds.EMBEDDERS, "ADDED", embedder())
+    told.event(kinds.EMBEDDERS, "MODIFIED", embedder(resourceVersion="2") | {"status": {"a": 1}})
+    told.event(kinds.AUTOSCALERS, "ADDED", scaler(1))
+    told.event(kinds.AUTOSCALERS, "MODIFIED", scaler(2))
+    assert len(told.keys) == 2
+    told.event(kinds.EMBEDDERS, "MODIFIED", embedder(generation=2))
+    told.event(kinds.AUTOSCALERS, "MODIFIED", scaler(2, desiredReplicas=4))
+    assert len(told.keys) == 4
+    told.event(kinds.EMBEDDERS, None, embedder(generation=2))  # listed: events may be lost
+    told.event(kinds.EMBEDDERS, "DELETED", embedder(generation=2))
+    told.event(kinds.EMBEDDERS, "ADDED", embedder(generation=2))
+    assert len(told.keys) == 7
+
+
 def test_pods_are_noted_for_scraping_and_forgotten() -> None:
     told = Told()
     running = child(status={"podIP": "10.0.0.1", "phase": "Running"})

@@ -14,6 +14,7 @@ from datetime import datetime
 
 import structlog
 
+from smart_embedder_operator import kinds
 from smart_embedder_operator.drift import differs, stamped
 from smart_embedder_operator.kube import Kube, KubeError, Manifest, NotFound, Resource
 from smart_embedder_operator.labels import MANAGED_BY, MANAGER
@@ -26,8 +27,6 @@ API_SERVICES = Resource(
 CLUSTER_ROLES = Resource(
     "rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", namespaced=False
 )
-SERVICES = Resource("", "v1", "services", "Service")
-PODS = Resource("", "v1", "pods", "Pod")
 
 CHECK_SECONDS = 5.0
 # The API server checks a backend every 30 s or so; with these two a dead one is gone in 60 s.
@@ -152,12 +151,12 @@ class ApiServiceKeeper:
         """
         place = self._backend.namespace
         try:
-            service = await self._kube.get(SERVICES, self._backend.service, place)
+            service = await self._kube.get(kinds.SERVICES, self._backend.service, place)
         except NotFound:
             return False
         selector = service["spec"].get("selector") or {}
         labels = ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
-        pods = await self._kube.list(PODS, place, labels=labels)
+        pods = await self._kube.list(kinds.PODS, place, labels=labels)
         return any(
             _is_serving(pod) for pod in pods if pod["metadata"]["name"] != self._backend.pod_name
         )
