@@ -1,6 +1,8 @@
 """Which format a body of a shared path is, and how that path says no."""
 
 import itertools
+import re
+from pathlib import Path
 
 import httpx
 import pytest
@@ -11,6 +13,7 @@ from smart_embedder.api.routes import DIALECTS
 
 pytestmark = pytest.mark.anyio
 
+ROOT = Path(__file__).parents[3]
 SHARED = {path.path: path for path in paths(DIALECTS) if len(path.endpoints) > 1}
 EMBEDDINGS = [
     ({"sentences"}, "native"),
@@ -58,6 +61,13 @@ async def test_a_body_of_no_format_is_422_and_every_client_of_the_path_can_read_
 async def test_an_endpoint_alone_on_its_path_needs_no_telling() -> None:
     [embed] = [path for path in paths(DIALECTS) if path.path == "/api/v1/embed"]
     assert choose(embed.endpoints, ()).dialect.name == "/api/v1/embed"
+
+
+@pytest.mark.parametrize("path", sorted({path.path for path in paths(DIALECTS)}))
+async def test_the_page_on_the_api_names_every_path(path: str) -> None:
+    page = (ROOT / "docs/api.md").read_text()
+    named = re.escape(path.replace(":path}", "}"))
+    assert re.search(f"[` ]{named}`", page)
 
 
 async def test_no_dialect_changes_the_status_of_a_refusal_made_before_parsing() -> None:
