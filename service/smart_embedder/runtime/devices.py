@@ -5,8 +5,10 @@ because their vectors are only comparable when they do.
 """
 
 import platform
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -140,7 +142,19 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 
 def use_threads(threads: int | None) -> int:
-    """Set how many threads a CPU pass uses (None keeps torch's choice); answers the number."""
-    if threads is not None:
-        torch.set_num_threads(threads)
+    """Set the threads of a CPU pass, None for the cores this process may use; says how many."""
+    torch.set_num_threads(threads or min(torch.get_num_threads(), quota_cores() or sys.maxsize))
     return torch.get_num_threads()
+
+
+def quota_cores(limits: Path = Path("/sys/fs/cgroup/cpu.max")) -> int | None:
+    """Whole cores that the container's limit pays for; None where there is no limit.
+
+    torch counts the machine's cores: with more threads than paid for, each pass waits for the
+    threads that the kernel holds back.
+    """
+    try:
+        quota, period = limits.read_text().split()
+    except (OSError, ValueError):
+        return None
+    return None if quota == "max" else max(1, int(quota) // int(period))

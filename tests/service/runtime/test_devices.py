@@ -1,5 +1,8 @@
 """Devices are what was asked for, or an error; dtype and budget are rules."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -10,8 +13,10 @@ from smart_embedder.runtime.devices import (
     Device,
     Hardware,
     dtype_name,
+    quota_cores,
     resolve,
     resolve_dtype,
+    use_threads,
 )
 
 CPU = Device("cpu", 0, "x86_64")
@@ -110,3 +115,37 @@ def test_a_very_long_context_does_not_multiply_the_budget() -> None:
 def test_a_cpu_pass_stays_short() -> None:
     assert batch_token_budget(CPU, 8192) == 1024
     assert batch_token_budget(CPU, 512) == 512
+
+
+@pytest.mark.parametrize(
+    ("limits", "cores"),
+    [
+        ("200000 100000", 2),
+        ("250000 100000", 2),
+        ("50000 100000", 1),
+        ("max 100000", None),
+        ("", None),
+    ],
+)
+def test_a_containers_limit_is_counted_in_whole_cores(
+    tmp_path: Path, limits: str, cores: int | None
+) -> None:
+    path = tmp_path / "cpu.max"
+    path.write_text(limits)
+    assert quota_cores(path) == cores
+
+
+def test_a_machine_without_limits_has_none(tmp_path: Path) -> None:
+    assert quota_cores(tmp_path / "cpu.max") is None
+
+
+@pytest.fixture
+def threads() -> Iterator[int]:
+    before = torch.get_num_threads()
+    yield before
+    torch.set_num_threads(before)
+
+
+def test_threads_are_as_asked_for_or_what_there_is(threads: int) -> None:
+    assert use_threads(None) <= threads
+    assert use_threads(1) == 1

@@ -70,7 +70,7 @@ def test_every_allocators_refusal_is_out_of_memory(error: Exception) -> None:
 
 
 def test_the_real_allocator_is_understood() -> None:
-    def run(_chosen: list[int], dtype: torch.dtype) -> Sequence[str | None]:
+    def run(_chosen: list[int], _dtype: torch.dtype) -> Sequence[str | None]:
         torch.empty(1 << 60, dtype=torch.uint8)
         return []
 
