@@ -20,8 +20,9 @@ from smart_embedder_operator.watching import Key
 from smart_embedder_operator.workqueue import TryAgain
 
 # Most faults and cures arrive as events. What only time brings (a pod pending for too long) is
-# found by looking again: soon after a change, then at twice the pause each time.
-FIRST_LOOK_SECONDS = 5.0
+# found by looking again: after 8 and 28 s, since `rollout` waits 15 s for a GPU, then ever rarer.
+FIRST_LOOK_SECONDS = 8.0
+LOOK_GROWTH = 2.5
 
 
 class Reconciler:
@@ -91,8 +92,10 @@ class Reconciler:
         self._telemetry.replicas(*key, status, most)
 
     def _next_look(self, key: Key, *, changed: bool) -> float:
-        pause = FIRST_LOOK_SECONDS if changed else 2 * self._pauses.get(key, FIRST_LOOK_SECONDS)
-        pause = self._pauses[key] = min(pause, self._resync)
+        pause = FIRST_LOOK_SECONDS
+        if not changed and key in self._pauses:
+            pause = min(LOOK_GROWTH * self._pauses[key], self._resync)
+        self._pauses[key] = pause
         return pause * (0.75 + self._jitter() / 2)
 
     def _forget(self, key: Key) -> None:

@@ -183,6 +183,7 @@ def test_the_discovery_document_names_every_metric_of_pods() -> None:
         "pods/smart_embedder_interactive_queue_depth",
         "pods/smart_embedder_queue_waiting",
         "pods/smart_embedder_queue_tokens",
+        "pods/smart_embedder_estimated_drain_seconds",
     }
     assert all(each["namespaced"] for each in found["resources"])
 

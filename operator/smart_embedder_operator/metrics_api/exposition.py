@@ -12,8 +12,9 @@ METRICS = (
     "smart_embedder_interactive_queue_depth",
     "smart_embedder_queue_waiting",
     "smart_embedder_queue_tokens",
+    "smart_embedder_estimated_drain_seconds",
 )
-"""The label-free gauges that the metrics API answers with."""
+"""The label-free gauges that the metrics API answers with: those an autoscaler can be given."""
 
 MODEL_INFO = "smart_embedder_model_info"
 """Says by its labels which models a pod holds: role, revision, fingerprint."""
