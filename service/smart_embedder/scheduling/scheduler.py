@@ -28,6 +28,9 @@ from smart_embedder.scheduling.statistics import QueueSnapshot, Tally
 QUEUE_PASSES = 64
 """Without a limit of its own, each lane holds the tokens of so many full passes of each device."""
 
+ANSWERS_A_TURN = 4
+"""Requests that go on to be answered between two looks at the sockets: a pass may end hundreds at
+once, and whoever is refused meanwhile should not wait for all of them to be written."""
 WARM_UP = "A text that every model reads before the first request, and again when it looks sick."
 
 
@@ -61,6 +64,7 @@ class Scheduler:
         }
         self._clock = clock
         self._jobs: set[Job] = set()
+        self._turns = asyncio.Semaphore(ANSWERS_A_TURN)
         self._empty = asyncio.Event()
         self._empty.set()
         self._ended: Unavailable | None = None
@@ -122,6 +126,8 @@ class Scheduler:
         try:
             self._door.settle(ticket, sum(self._submit(job) for job in jobs))
             await asyncio.gather(*(job.future for job in jobs))
+            async with self._turns:
+                await asyncio.sleep(0)
             return [job.vectors() for job in jobs]
         finally:
             for job in jobs:
