@@ -55,10 +55,10 @@ async def throughput(seconds: float) -> Figures:
 
 
 async def latency(seconds: float) -> Figures:
-    """p99 over p50 of single texts at concurrency 8, on a device that takes 4 ms a pass."""
+    """p99 over p50 of single texts at concurrency 8, on a device with the pass of a T4 (18 ms)."""
     dice = random.Random(2)
     prepared = itertools.cycle([openai(dice) for _ in range(2000)])
-    async with service(pass_seconds=0.004, token_seconds=20e-6) as server:
+    async with service(pass_seconds=0.018, token_seconds=20e-6) as server:
         await closed_loop(server.port, prepared, connections=8, seconds=1)
         tally = await closed_loop(server.port, prepared, connections=8, seconds=seconds)
     p50, p99 = tally.percentile(0.5), tally.percentile(0.99)
