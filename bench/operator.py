@@ -1,7 +1,7 @@
 """1,000 Embedders against a real API server: how quick, how big, and how quiet the operator is.
 
 Run by `make bench-operator`. No pod runs: etcd and kube-apiserver stand on loopback, and what
-happened when is read from the API server's own audit log. Prints one table.
+happened when is read from the API server's own audit log. Prints its table line by line.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from smart_embedder_operator.render import crd
 NAMESPACE = "default"
 OPERATOR = "operator"
 AT_ONCE = 16
+POLL_SECONDS = 4.0  # the log is read whole each time; reading it more often would be the load
 
 
 def embedder(number: int) -> dict[str, Any]:
@@ -56,7 +57,7 @@ async def until(what: str, check: Callable[[], bool], seconds: float = 900.0) ->
     while not await asyncio.to_thread(check):
         if time.monotonic() > deadline:
             raise TimeoutError(what)
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(POLL_SECONDS)
 
 
 def created(audit: AuditLog) -> dict[str, float]:
@@ -116,49 +117,45 @@ async def settled(audit: AuditLog, quiet: float = 20.0) -> None:
     await until("silence", lambda: not audit.writes(OPERATOR, time.time() - quiet))
 
 
-async def measure(server: ApiServer, count: int, minutes: float) -> list[tuple[str, str]]:
+async def measure(server: ApiServer, count: int, minutes: float) -> None:
     """Everything, in order."""
     server.kubectl("apply", "--server-side", "-f", "-", stdin=crd())
     server.kubectl("wait", "--for=condition=Established", "crd/embedders.smart-embedder.io")
     audit = AuditLog(server.audit_log)
     identity = server.kubeconfig_for(OPERATOR, "system:masters")
     operator = OperatorProcess(identity, log_level="WARNING")
-    rows: list[tuple[str, str]] = []
     async with KubeClient(from_kubeconfig(server.kubeconfig)) as kube:
         operator.start()
         try:
             few = await bulk(kube, audit, range(min(20, count)))
-            rows.append(("20 applied at once: children present, p50 / p99", seconds(*few)))
+            note("20 applied at once: children present, p50 / p99", seconds(*few))
             await settled(audit)
-            rows.append(("memory with 20 (goal 120 MB)", f"{operator.memory():.0f} MB"))
+            note("memory with 20 (goal 120 MB)", f"{operator.memory():.0f} MB")
             many = await bulk(kube, audit, range(20, count))
-            rows.append((f"{count} applied at once: p50 / p99", seconds(*many)))
+            note(f"{count} applied at once: p50 / p99", seconds(*many))
             await settled(audit)
-            rows.append((f"memory with {count} (goal 250 MB)", f"{operator.memory():.0f} MB"))
+            note(f"memory with {count} (goal 250 MB)", f"{operator.memory():.0f} MB")
             one = await edits(kube, audit, min(50, count))
-            rows.append(("one change: Deployment written, p50 / p99 (goal 2 s)", seconds(*one)))
+            note("one change: Deployment written, p50 / p99 (goal 2 s)", seconds(*one))
             await settled(audit)
-            rows += await silence(audit, minutes)
-            rows += await restart(audit, operator, count)
-            rows.append(("memory after it", f"{operator.memory():.0f} MB"))
+            await silence(audit, minutes)
+            await restart(audit, operator, count)
+            note("memory after it", f"{operator.memory():.0f} MB")
         finally:
             operator.stop()
-    return rows
 
 
-async def silence(audit: AuditLog, minutes: float) -> list[tuple[str, str]]:
+async def silence(audit: AuditLog, minutes: float) -> None:
     """Count what a steady state costs."""
     began = time.time()
     await asyncio.sleep(60 * minutes)
     writes = len(audit.writes(OPERATOR, began))
     reads = sum(1 for _ in audit.requests(OPERATOR, began)) - writes
-    return [
-        ("steady state: writes a minute (goal 0)", f"{writes / minutes:.1f}"),
-        ("steady state: reads a minute", f"{reads / minutes:.0f}"),
-    ]
+    note("steady state: writes a minute (goal 0)", f"{writes / minutes:.1f}")
+    note("steady state: reads a minute", f"{reads / minutes:.0f}")
 
 
-async def restart(audit: AuditLog, operator: OperatorProcess, count: int) -> list[tuple[str, str]]:
+async def restart(audit: AuditLog, operator: OperatorProcess, count: int) -> None:
     """Stop and start; a full look at everything, which has to write nothing."""
     operator.stop()
     operator.start()
@@ -175,10 +172,13 @@ async def restart(audit: AuditLog, operator: OperatorProcess, count: int) -> lis
     requests = sum(1 for _ in audit.requests(OPERATOR, operator.started))
     first, last = looks[0] - operator.started, looks[-1] - operator.started
     writes = len(audit.writes(OPERATOR, operator.started))
-    return [
-        ("restart to first reconcile (goal 15 s)", f"{first:.1f} s"),
-        ("full resync after it", f"{last - first:.1f} s, {requests} requests, {writes} writes"),
-    ]
+    note("restart to first reconcile (goal 15 s)", f"{first:.1f} s")
+    note("full resync after it", f"{last - first:.1f} s, {requests} requests, {writes} writes")
+
+
+def note(what: str, figure: str) -> None:
+    """A line of the table, as soon as it is known."""
+    print(f"{what:<55}  {figure}", flush=True)
 
 
 def seconds(p50: float, p99: float) -> str:
@@ -192,12 +192,9 @@ def main() -> None:
     parser.add_argument("--embedders", type=int, default=1000)
     parser.add_argument("--minutes", type=float, default=2.0, help="of steady state")
     asked = parser.parse_args()
+    note("cores, load before", f"{os.cpu_count()}, {os.getloadavg()[0]:.1f}")
     with api_server() as server:
-        rows = asyncio.run(measure(server, asked.embedders, asked.minutes))
-    width = max(len(what) for what, _ in rows)
-    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the end")
-    for what, figure in rows:
-        print(f"{what:<{width}}  {figure}")
+        asyncio.run(measure(server, asked.embedders, asked.minutes))
 
 
 if __name__ == "__main__":

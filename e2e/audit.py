@@ -35,7 +35,8 @@ class AuditLog:
         """One user's requests after a moment."""
         with self._path.open() as lines:
             for line in lines:
-                if f'"{user}"' in line:
+                # The last line may be half written.
+                if f'"{user}"' in line and line.endswith("\n"):
                     request = _request(json.loads(line))
                     if request.at >= since and request.user == user:
                         yield request
