@@ -45,7 +45,7 @@ def bring_up(target: Target) -> str:
     with step("Embedder from examples/quickstart.yaml is Ready"):
         kubectl = target.kubectl.inside("default")
         kubectl("apply", "-f", QUICKSTART)
-        kubectl("wait", "embedder/search", "--for=condition=Ready", "--timeout=5m", timeout=320)
+        kubectl("wait", "embedder/search", "--for=condition=Ready", "--timeout=10m", timeout=620)
     return operator
 
 
