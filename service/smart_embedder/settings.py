@@ -186,7 +186,10 @@ class Settings(BaseSettings):
         None, "Instead of MAX_QUEUE_SIZE, which it overrides", origin=EMBED_V1
     )
     max_batch_size: int = setting(
-        2048, "Texts in one request (32 there)", origin=OPENAI, scope="OpenAI"
+        2048,
+        "Texts in one request (32 there)",
+        origin=OPENAI,
+        scope="OpenAI, Cohere, vLLM, llama.cpp",
     )
     max_text_chars: int = setting(
         0,
@@ -195,7 +198,10 @@ class Settings(BaseSettings):
         scope="OpenAI",
     )
     max_documents: int = setting(
-        100, "Documents in one request", origin=RERANKER, scope="Cohere, Jina"
+        100,
+        "Documents in one request",
+        origin=RERANKER,
+        scope="Cohere, Jina, vLLM, llama.cpp",
     )
 
     # Access
