@@ -5,6 +5,7 @@ import http.server
 import io
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import pytest
@@ -27,20 +28,23 @@ def parse(*flags: str) -> argparse.Namespace:
     return parser.parse_args(["check", *flags])
 
 
-@pytest.fixture
-def broken_url() -> Iterator[str]:
-    """A server that answers everything with an empty object."""
+@contextmanager
+def stub(*, post: tuple[int, bytes]) -> Iterator[str]:
+    """A server that answers every GET with an empty object, and every POST as told."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", "2")
-            self.end_headers()
-            self.wfile.write(b"{}")
+            self.answer(200, b"{}")
 
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
-            self.do_GET()
+            self.answer(*post)
+
+        def answer(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -52,6 +56,12 @@ def broken_url() -> Iterator[str]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def broken_url() -> Iterator[str]:
+    with stub(post=(200, b"{}")) as url:
+        yield url
 
 
 def test_a_healthy_service_passes_every_check(live: Live) -> None:
@@ -70,6 +80,15 @@ def test_a_server_that_answers_nonsense_fails(broken_url: str) -> None:
     out = io.StringIO()
     assert check_command.run(parse("--url", broken_url, "--token", ""), out) == 1
     assert "unexpected shape" in out.getvalue()
+
+
+def test_a_model_that_is_not_served_is_skipped_and_never_passed() -> None:
+    out = io.StringIO()
+    with stub(post=(404, b'{"code": "model_not_found"}')) as url:
+        check_command.run(parse("--url", url, "--token", ""), out)
+    [line] = [line for line in out.getvalue().splitlines() if "rerank sorts by score" in line]
+    assert "SKIP" in line
+    assert out.getvalue().rstrip().endswith(" skipped")
 
 
 def test_a_server_that_is_not_there_fails_every_check() -> None:
