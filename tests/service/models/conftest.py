@@ -176,7 +176,7 @@ def ask_oracle(tmp_path_factory: pytest.TempPathFactory) -> Oracle:
             input=json.dumps(question),
             text=True,
             check=True,
-            timeout=110,
+            timeout=290,
         )
         with np.load(out) as answer:
             return dict(answer)

@@ -18,6 +18,8 @@ from smart_embedder.models.sentence_transformer import Layout
 from smart_embedder.options import ModelOptions
 from smart_embedder.runtime.devices import Device
 
+pytestmark = pytest.mark.timeout(300)  # importing other people's libraries, on a busy machine
+
 CPU = Device("cpu", 0, "cpu")
 TOLERANCE = 1e-4
 ORACLE = Path(__file__).parent / "decoders" / "oracle.py"

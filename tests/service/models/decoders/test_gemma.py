@@ -14,6 +14,8 @@ from smart_embedder.models.model import Output, Vectors
 from smart_embedder.options import ModelOptions
 from smart_embedder.runtime.devices import Device
 
+pytestmark = pytest.mark.timeout(300)  # importing other people's libraries, on a busy machine
+
 CPU = Device("cpu", 0, "cpu")
 TOLERANCE = 1e-4
 TEXTS = ["the cat sat", "", "a river that is wider than its window of sixteen tokens " * 4, "x"]

@@ -16,6 +16,8 @@ from smart_embedder.models.qwen3_embedding import END, instructed
 from smart_embedder.options import ModelOptions
 from smart_embedder.runtime.devices import Device
 
+pytestmark = pytest.mark.timeout(300)  # importing other people's libraries, on a busy machine
+
 CPU = Device("cpu", 0, "cpu")
 TOLERANCE = 1e-4
 MAX_TOKENS = 40

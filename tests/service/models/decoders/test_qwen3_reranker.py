@@ -15,6 +15,8 @@ from smart_embedder.models.qwen3_reranker import BEGIN, END, INSTRUCTION, Qwen3R
 from smart_embedder.options import ModelOptions
 from smart_embedder.runtime.devices import Device
 
+pytestmark = pytest.mark.timeout(300)  # importing other people's libraries, on a busy machine
+
 CPU = Device("cpu", 0, "cpu")
 TOLERANCE = 1e-4
 MAX_TOKENS = 220
