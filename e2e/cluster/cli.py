@@ -6,6 +6,7 @@ import sys
 from e2e.cluster import binaries, machine
 from e2e.cluster.cluster import EmbeddedCluster
 from e2e.cluster.layout import DEFAULT_NAME
+from e2e.cluster.preflight import missing_packages
 from e2e.cluster.trouble import Trouble
 
 
@@ -65,6 +66,10 @@ def _tools(_: EmbeddedCluster, __: argparse.Namespace) -> None:
             print(module.built / program)
 
 
+def _packages(_: EmbeddedCluster, __: argparse.Namespace) -> None:
+    print(*missing_packages())
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m e2e.cluster", description=__doc__)
     parser.add_argument("--name", default=DEFAULT_NAME, help="one of several clusters side by side")
@@ -81,6 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     acts.add_parser(
         "tools", help="build helm and the chart's checkers, print where they are"
     ).set_defaults(do=_tools)
+    packages = acts.add_parser("packages", help="print the Debian packages that are missing here")
+    packages.set_defaults(do=_packages)
     load = acts.add_parser("load-image", help="let the nodes fetch a locally built image")
     load.add_argument("reference")
     load.set_defaults(do=_load_image)
