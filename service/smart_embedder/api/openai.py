@@ -52,7 +52,7 @@ class EmbeddingsRequest(msgspec.Struct):
 
     input: Inputs
     model: str | None = None
-    encoding_format: Literal["float", "base64"] = "float"
+    encoding_format: Literal["float", "base64"] | None = "float"
     dimensions: Annotated[int, Meta(ge=1)] | None = None
     user: str | None = None
 
