@@ -33,7 +33,9 @@ class FeedForward:
                 widen[0][part], widen[1][part], dtype=dtype, device=device, gelu=True
             )
             bias = narrow[1] if start == 0 else None
-            return wide, make_linear(narrow[0][:, part], bias, dtype=dtype, device=device)
+            return wide, make_linear(
+                narrow[0][:, part], bias, dtype=dtype, device=device, after_gelu=True
+            )
 
         self._pairs = [pair(start) for start in range(0, inner, step)]
 

@@ -31,10 +31,12 @@ def make_linear(
     dtype: torch.dtype,
     device: Device,
     gelu: bool = False,
+    after_gelu: bool = False,
 ) -> Linear:
-    """Prepare weights (out x in) for their device."""
+    """Prepare weights (out x in) for their device; `after_gelu` tells what will come in."""
     if device.kind == "cpu" and dtype == INT8:
-        return Int8Linear(weight, bias, gelu=gelu, exact=int8_is_right())
+        floor = GELU_FLOOR if after_gelu else None
+        return Int8Linear(weight, bias, gelu=gelu, exact=int8_is_right(), floor=floor)
     if fuses_residual(dtype, device):
         return PrepackedLinear(weight, bias, gelu=gelu)
     return PlainLinear(weight.to(device.torch, dtype), _moved(bias, device, dtype), gelu=gelu)
@@ -92,17 +94,28 @@ class Int8Linear:
     """
 
     def __init__(
-        self, weight: torch.Tensor, bias: torch.Tensor | None, *, gelu: bool, exact: bool
+        self,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        *,
+        gelu: bool,
+        exact: bool,
+        floor: float | None = None,
     ) -> None:
         quantized, scales = _quantized(weight.float())
         product = _ByteProduct if exact else _WidenedProduct
-        self._product = product(quantized, scales)
+        self._product = product(quantized, scales, zero=_ZERO if floor is None else 0)
         self._bias = None if bias is None else bias.float()
         self._gelu = gelu
+        self._floor = floor
+        if floor is not None:
+            # Rows are counted from the floor up: what lies below it is the same for every row.
+            lost = quantized.sum(dim=1).mul(scales).mul_(floor)
+            self._bias = lost if self._bias is None else self._bias + lost
 
     def __call__(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
         """Quantise each row, multiply, scale back."""
-        rows, scales = _rows_to_bytes(x)
+        rows, scales = _rows_to_bytes(x) if self._floor is None else _from_floor(x, self._floor)
         y = self._product(rows).mul_(scales)
         if self._bias is not None:
             y.add_(self._bias)
@@ -113,6 +126,8 @@ class Int8Linear:
 
 _ZERO = 128
 """The byte that means zero: oneDNN is fast for unsigned activations only."""
+GELU_FLOOR = -0.17
+"""GELU is never below -0.16997, so the bytes behind it need not reach as far down as up."""
 
 
 def _quantized(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -132,17 +147,26 @@ def _rows_to_bytes(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.mul(x, scales.reciprocal()).add_(_ZERO + 0.5).to(torch.uint8), scales
 
 
+def _from_floor(x: torch.Tensor, floor: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Spread each row over 0..255 from the floor up: half the error of a range around zero."""
+    scales = x.amax(dim=-1, keepdim=True).sub_(floor).div_(255)
+    scales.clamp_min_(torch.finfo(torch.float32).tiny)
+    steps = scales.reciprocal()
+    return torch.sub(x, floor).mul_(steps).add_(0.5).to(torch.uint8), scales
+
+
 class _ByteProduct:
     """Bytes times bytes, summed in 32 bits, given back in fp32."""
 
-    def __init__(self, quantized: torch.Tensor, scales: torch.Tensor) -> None:
+    def __init__(self, quantized: torch.Tensor, scales: torch.Tensor, *, zero: int) -> None:
+        self._zero = zero
         self._weight = torch.ops.onednn.qlinear_prepack(quantized, None)
         self._scales = scales
         self._zeros = torch.zeros(len(scales), dtype=torch.int64)
 
     def __call__(self, rows: torch.Tensor) -> torch.Tensor:
         y: torch.Tensor = torch.ops.onednn.qlinear_pointwise(
-            rows, 1.0, _ZERO, self._weight, self._scales, self._zeros, None,
+            rows, 1.0, self._zero, self._weight, self._scales, self._zeros, None,
             1.0, 0, torch.float32, "none", [], "",
         )  # fmt: skip
         return y
@@ -151,12 +175,15 @@ class _ByteProduct:
 class _WidenedProduct:
     """The same numbers, slowly, where the processor's byte product is not to be trusted."""
 
-    def __init__(self, quantized: torch.Tensor, scales: torch.Tensor) -> None:
+    def __init__(self, quantized: torch.Tensor, scales: torch.Tensor, *, zero: int) -> None:
+        self._zero = zero
         self._weight = quantized
         self._scales = scales
 
     def __call__(self, rows: torch.Tensor) -> torch.Tensor:
-        return functional.linear(rows.float().sub_(_ZERO), self._weight.float()).mul_(self._scales)
+        return functional.linear(rows.float().sub_(self._zero), self._weight.float()).mul_(
+            self._scales
+        )
 
 
 @cache

@@ -6,6 +6,7 @@ from torch.nn import functional
 
 from smart_embedder.runtime.devices import INT8, Device
 from smart_embedder.runtime.linear import (
+    GELU_FLOOR,
     Int8Linear,
     Linear,
     PlainLinear,
@@ -70,6 +71,21 @@ def test_the_fast_kinds_are_used_where_they_are_right() -> None:
         linear(torch.float32), PrepackedLinear if prepacked_is_right() else PlainLinear
     )
     assert isinstance(linear(INT8), Int8Linear)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_rows_behind_a_gelu_lose_less_when_counted_from_its_floor(exact: bool) -> None:
+    if exact and not int8_is_right():
+        pytest.skip("this processor has no trusted int8 product")
+    rows = functional.gelu(torch.cat([ROWS * 2, -ROWS.abs(), torch.full((1, 24), -0.75)]))
+    plain = functional.linear(rows, WEIGHT, BIAS)
+    around_zero, from_floor = (
+        (Int8Linear(WEIGHT, BIAS, gelu=False, exact=exact, floor=floor)(rows) - plain)
+        .square()
+        .mean()
+        for floor in (None, GELU_FLOOR)
+    )
+    assert from_floor < around_zero * 0.8
 
 
 @pytest.mark.skipif(not int8_is_right(), reason="this processor has no trusted int8 product")
