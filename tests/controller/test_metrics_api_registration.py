@@ -173,9 +173,25 @@ async def test_what_the_api_server_cannot_reach_is_withdrawn_although_we_feel_we
     kube: Any, replica: Replica
 ) -> None:
     await replica.after(0)
+    await replica.after(60)
     becomes(kube, "False", at=0)
+    replica.seconds = 0.0
+    replica.keeper._well_since = -60.0  # open for a minute already
     assert await replica.after(10) == NAMES
     assert await replica.after(15) == []
+
+
+async def test_a_replica_that_comes_back_is_given_time_to_be_found_again(
+    kube: Any, replica: Replica
+) -> None:
+    await replica.after(0)
+    becomes(kube, "False", at=0)
+    replica.seconds = 300.0
+    successor = Replica(kube)
+    successor.seconds = 300.0
+    assert await successor.after(0) == NAMES
+    assert await successor.after(30) == NAMES
+    assert await successor.after(20) == []
 
 
 async def test_each_withdrawal_waits_longer_until_one_registration_works(

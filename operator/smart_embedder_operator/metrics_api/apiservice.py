@@ -32,6 +32,8 @@ CHECK_SECONDS = 5.0
 # The API server checks a backend every 30 s or so; with these two a dead one is gone in 60 s.
 UNHEALTHY_SECONDS = 15.0
 UNAVAILABLE_SECONDS = 20.0
+# What it says of a port that has just opened is old news until it has looked again.
+OPENED_SECONDS = 45.0
 # After a withdrawal the port is given time to be mended, longer each time.
 FIRST_PENALTY_SECONDS = 60.0
 LAST_PENALTY_SECONDS = 600.0
@@ -73,6 +75,7 @@ class ApiServiceKeeper:
         self._now = now
         self._clock = clock
         self._ill_since: float | None = None
+        self._well_since: float | None = None
         self._not_before = 0.0
         self._penalty = FIRST_PENALTY_SECONDS
 
@@ -87,6 +90,7 @@ class ApiServiceKeeper:
 
     async def check(self) -> None:
         """Bring the registration in line with what is true now."""
+        self._note_health()
         found = await self._registered()
         ours = [service for service in found if self._is_ours(service)]
         if len(ours) < len(found):
@@ -124,7 +128,8 @@ class ApiServiceKeeper:
         ) == (self._backend.namespace, self._backend.service)
 
     async def _must_withdraw(self, ours: list[Manifest]) -> bool:
-        if any(self._unavailable_seconds(service) > UNAVAILABLE_SECONDS for service in ours):
+        unavailable = max(self._unavailable_seconds(service) for service in ours)
+        if unavailable > UNAVAILABLE_SECONDS and not self._has_just_opened():
             return True
         if self._healthy() or await self._others_serve():
             self._ill_since = None
@@ -132,6 +137,16 @@ class ApiServiceKeeper:
         if self._ill_since is None:
             self._ill_since = self._clock()
         return self._clock() - self._ill_since >= UNHEALTHY_SECONDS
+
+    def _note_health(self) -> None:
+        if not self._healthy():
+            self._well_since = None
+        elif self._well_since is None:
+            self._well_since = self._clock()
+
+    def _has_just_opened(self) -> bool:
+        since = self._well_since
+        return since is not None and self._clock() - since < OPENED_SECONDS
 
     def _unavailable_seconds(self, service: Manifest) -> float:
         """How long the API server has found no answer behind it."""

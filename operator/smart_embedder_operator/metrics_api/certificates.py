@@ -28,6 +28,11 @@ class Certificate:
     key: str
     authorities: str
 
+    def trusts(self, earlier: "Certificate") -> bool:
+        """Whether who trusts our authorities still trusts an earlier certificate."""
+        first, end, _ = earlier.authorities.partition("-----END CERTIFICATE-----")
+        return first + end in self.authorities
+
     def usable(self, names: tuple[str, ...], now: datetime) -> bool:
         """Whether it is for these names and will not end before long."""
         try:

@@ -107,6 +107,8 @@ class Listener:
     def _must_wait(self, wanted: Identity) -> bool:
         if self._served is None or wanted.certificate == self._served.certificate:
             return False
+        if not wanted.certificate.trusts(self._served.certificate):
+            return False  # the Secret was made anew: what is served is no use to anybody
         if self._renewed_at is None:
             self._renewed_at = time.monotonic()
         return time.monotonic() - self._renewed_at < self._trust_seconds
