@@ -186,7 +186,7 @@ class Operator:
 
     async def _add_all(self) -> None:
         for key in await self._embedders():
-            self._queue.add(key)
+            self._queue.add(key, urgent=False)
 
     async def _look_at_all(self) -> None:
         try:
@@ -198,7 +198,7 @@ class Operator:
         """Put Embedders on the queue that are not due anyway: all at first, then none."""
         for key in await self._embedders():
             if key not in self._queue:
-                self._queue.add(key)
+                self._queue.add(key, urgent=False)
 
     async def _embedders(self) -> list[Key]:
         found = await self._cluster.everywhere(kinds.EMBEDDERS)
@@ -214,7 +214,7 @@ class Operator:
 
     def _pod_has_news(self, pod: ScrapedPod) -> None:
         if pod.embedder is not None:
-            self._queue.add((pod.namespace, pod.embedder))
+            self._queue.add((pod.namespace, pod.embedder), urgent=False)
 
 
 def platform(settings: Settings) -> Platform:

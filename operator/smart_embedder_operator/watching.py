@@ -10,6 +10,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from typing import Protocol
 
 import msgspec
 import structlog
@@ -44,10 +45,16 @@ Place = tuple[str, str, str]
 _NOISE = {kinds.EMBEDDERS: {"status"}, kinds.AUTOSCALERS: {"currentMetrics", "lastScaleTime"}}
 
 
+class Add(Protocol):
+    """Puts a key on the queue; what a list shows may wait for what has changed."""
+
+    def __call__(self, key: Key, *, urgent: bool) -> None: ...
+
+
 class Dispatcher:
     """From an event to the key of the Embedder it concerns."""
 
-    def __init__(self, add: Callable[[Key], None], pods: PodTable, heartbeat: Heartbeat) -> None:
+    def __init__(self, add: Add, pods: PodTable, heartbeat: Heartbeat) -> None:
         self._add = add
         self._pods = pods
         self._heartbeat = heartbeat
@@ -61,7 +68,7 @@ class Dispatcher:
             (self._pods.remove if change == "DELETED" else self._pods.update)(obj)
         key = self._key(resource, change, obj)
         if key is not None and self._is_news(resource, change, obj):
-            self._add(key)
+            self._add(key, urgent=change is not None)
 
     def _key(self, resource: Resource, change: str | None, obj: Manifest) -> Key | None:
         metadata = obj["metadata"]

@@ -1,11 +1,13 @@
 """A deduplicating queue of keys: every key is worked on by one worker at a time.
 
 `add` as often as you like: a key waits once, and one that is added while it is being worked on
-comes back once more afterwards. A failing key is tried again with growing, jittered pauses and
-holds up nobody else. What a key means and what the work is, this file does not know.
+comes back once more afterwards. What has changed goes before what is only looked at again. A
+failing key is tried again with growing, jittered pauses and holds up nobody else. What a key
+means and what the work is, this file does not know.
 """
 
 import asyncio
+import itertools
 import random
 import time
 from collections.abc import Awaitable, Callable, Hashable
@@ -69,11 +71,13 @@ class WorkQueue(Generic[Key]):
         self._observer = observer
         self._spacing = spacing
         self._jitter = jitter
-        self._ready: asyncio.Queue[Key] = asyncio.Queue()
+        self._ready: asyncio.PriorityQueue[tuple[bool, int, Key]] = asyncio.PriorityQueue()
+        self._numbers = itertools.count()
         self._waiting: dict[Key, float] = {}  # since when
+        self._urgent: set[Key] = set()  # of those that wait, now or for their time
         self._busy: dict[Key, float] = {}  # since when
         self._last_start: dict[Key, float] = {}
-        self._again: set[Key] = set()
+        self._again: dict[Key, bool] = {}  # and whether that is urgent
         self._failures: dict[Key, int] = {}
         self._timers: dict[Key, asyncio.TimerHandle] = {}
 
@@ -88,21 +92,25 @@ class WorkQueue(Generic[Key]):
         now = time.monotonic()
         return [now - since for since in self._busy.values()]
 
-    def add(self, key: Key) -> None:
-        """Ask for work on a key as soon as its spacing allows."""
+    def add(self, key: Key, *, urgent: bool = True) -> None:
+        """Ask for work on a key as soon as its spacing allows, before all that is not urgent."""
         if key in self._busy:
-            self._again.add(key)
+            self._again[key] = urgent or self._again.get(key, False)
             return
         pause = self._last_start.get(key, 0.0) + self._spacing - time.monotonic()
         if pause > 0:
-            self.add_after(key, pause)
+            self.add_after(key, pause, urgent=urgent)
         elif key not in self._waiting:
             self._waiting[key] = time.monotonic()
-            self._ready.put_nowait(key)
+            self._push(key, urgent=urgent)
             self._observer.added(len(self))
+        elif urgent and key not in self._urgent:
+            self._push(key, urgent=True)  # its earlier place is void, since a key waits once
 
-    def add_after(self, key: Key, seconds: float) -> None:
+    def add_after(self, key: Key, seconds: float, *, urgent: bool = False) -> None:
         """Ask for work on a key in so many seconds; of two such wishes the earlier counts."""
+        if urgent:
+            self._urgent.add(key)
         loop = asyncio.get_running_loop()
         due = loop.time() + seconds
         timer = self._timers.get(key)
@@ -115,6 +123,7 @@ class WorkQueue(Generic[Key]):
         """Drop what is remembered of a key whose object is gone."""
         self._failures.pop(key, None)
         self._last_start.pop(key, None)
+        self._urgent.discard(key)
         if timer := self._timers.pop(key, None):
             timer.cancel()
 
@@ -126,24 +135,33 @@ class WorkQueue(Generic[Key]):
 
     def _ring(self, key: Key) -> None:
         del self._timers[key]
-        self.add(key)
+        urgent = key in self._urgent
+        self._urgent.discard(key)
+        self.add(key, urgent=urgent)
+
+    def _push(self, key: Key, *, urgent: bool) -> None:
+        if urgent:
+            self._urgent.add(key)
+        self._ready.put_nowait((not urgent, next(self._numbers), key))
 
     async def _worker(self) -> None:
         while True:
-            key = await self._ready.get()
+            _, _, key = await self._ready.get()
+            if key not in self._waiting:
+                continue
             now = time.monotonic()
             self._observer.started(len(self) - 1, now - self._waiting.pop(key))
+            self._urgent.discard(key)
             self._busy[key] = self._last_start[key] = now
             try:
                 result = await self._attempt(key)
             except asyncio.CancelledError:
-                self._again.add(key)  # cut off half-way: whoever works next begins anew
+                self._again[key] = True  # cut off half-way: whoever works next begins anew
                 raise
             finally:
                 del self._busy[key]
                 if key in self._again:
-                    self._again.discard(key)
-                    self.add(key)
+                    self.add(key, urgent=self._again.pop(key))
             self._observer.finished(time.monotonic() - now, result)
 
     async def _attempt(self, key: Key) -> str:

@@ -34,7 +34,12 @@ class Told:
         self.keys: list[tuple[str, str]] = []
         self.pods = PodTable()
         self.heartbeat = Heartbeat()
-        self.dispatcher = Dispatcher(self.keys.append, self.pods, self.heartbeat)
+        self.urgent: list[bool] = []
+        self.dispatcher = Dispatcher(self._add, self.pods, self.heartbeat)
+
+    def _add(self, key: tuple[str, str], *, urgent: bool) -> None:
+        self.keys.append(key)
+        self.urgent.append(urgent)
 
     def event(self, resource: Resource, change: str | None, obj: dict[str, Any]) -> None:
         self.dispatcher.event(resource, change, obj)
@@ -46,6 +51,7 @@ def test_an_embedders_own_event_and_its_childrens_are_the_same_key() -> None:
     told.event(kinds.DEPLOYMENTS, "MODIFIED", child())
     told.event(kinds.SERVICES, "DELETED", child())
     assert told.keys == [("ml", "search")] * 3
+    assert told.urgent == [False, True, True]
 
 
 def test_a_child_without_our_label_concerns_nobody() -> None:

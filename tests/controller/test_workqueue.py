@@ -171,6 +171,38 @@ async def test_of_two_wishes_for_later_the_earlier_counts() -> None:
         await asyncio.wait_for(work.started.get(), 5)
 
 
+async def test_what_has_changed_goes_before_what_is_only_looked_at_again() -> None:
+    work = Work()
+    work.gate.clear()
+    async with working(work, workers=1) as (queue, _):
+        queue.add("busy")
+        await work.started.get()
+        for key in ("c", "b", "a"):
+            queue.add(key, urgent=False)
+        queue.add("changed")
+        queue.add("a")
+        work.gate.set()
+        assert [await work.started.get() for _ in range(4)] == ["changed", "a", "c", "b"]
+        await asyncio.sleep(0.01)
+    assert work.done == ["busy", "changed", "a", "c", "b"]
+
+
+async def test_an_urgent_key_stays_urgent_while_its_spacing_holds_it(eventually: Any) -> None:
+    work = Work()
+    async with working(work, workers=1, spacing=0.05) as (queue, _):
+        queue.add("a")
+        await work.started.get()
+        await eventually(lambda: not queue.busy_seconds())
+        queue.add("a")
+        work.gate.clear()
+        queue.add("holds")
+        assert await work.started.get() == "holds"
+        queue.add("patient", urgent=False)
+        await eventually(lambda: len(queue) == 2)
+        work.gate.set()
+        assert [await work.started.get() for _ in range(2)] == ["a", "patient"]
+
+
 async def test_a_key_cut_off_half_way_is_there_for_the_next_workers() -> None:
     work = Work()
     work.gate.clear()
