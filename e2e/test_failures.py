@@ -6,18 +6,11 @@ from e2e.cluster.cluster import EmbeddedCluster
 from e2e.cluster.kubectl import Kubectl
 from e2e.cluster.node import GPUS
 from e2e.cluster.waiting import until
-from e2e.workloads import pod, python, web_server
+from e2e.workloads import GPU_TOLERATION, gpu_pod, python, web_server
 
 pytestmark = pytest.mark.core
 
-WAIT = ["python3", "-c", "import time; time.sleep(3600)"]
-GPU_TOLERATION = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
 GREEDY = "import time; time.sleep(1); hoard = bytearray(10**9)"
-
-
-def gpu_pod(name: str, image: str, gpus: int) -> dict[str, object]:
-    limits = {"nvidia.com/gpu": str(gpus)}
-    return pod(name, image, WAIT, limits=limits, tolerations=[GPU_TOLERATION])
 
 
 def test_a_gpu_pod_lands_on_the_gpu_node_and_waits_with_the_schedulers_reason_when_all_are_taken(
@@ -37,6 +30,34 @@ def test_a_gpu_pod_lands_on_the_gpu_node_and_waits_with_the_schedulers_reason_wh
     ]
     assert refused["reason"] == "Unschedulable"
     assert "Insufficient nvidia.com/gpu" in refused["message"]
+
+
+def test_a_gpu_embedder_waits_for_a_gpu_and_says_so_then_lands_on_the_gpu_node(
+    kubectl: Kubectl, operator: Kubectl, operator_image: str, embedded: EmbeddedCluster
+) -> None:
+    assert operator.namespace
+    kubectl.apply(gpu_pod("hog", operator_image, GPUS))
+    kubectl("wait", "pod/hog", "--for=condition=Ready", "--timeout=60s")
+    resources = {"requests": {"cpu": "10m"}, "limits": {"nvidia.com/gpu": "1", "memory": "1Gi"}}
+    embedder = {
+        "apiVersion": "smart-embedder.io/v1alpha1",
+        "kind": "Embedder",
+        "metadata": {"name": "gpu"},
+        "spec": {
+            "models": {"embedding": "demo/bge-m3"},
+            "hub": {"offline": True},
+            "hardware": {"resources": resources, "tolerations": [GPU_TOLERATION]},
+        },
+    }
+    kubectl.apply(embedder)
+    reason = '{.status.conditions[?(@.type=="Ready")].reason}'
+    kubectl("wait", "embedder/gpu", f"--for=jsonpath={reason}=InsufficientGPU", "--timeout=90s")
+
+    kubectl("delete", "pod", "hog", "--now")
+    pods = ("pod", "-l", "smart-embedder.io/embedder=gpu")
+    kubectl("wait", *pods, "--for=condition=PodScheduled", "--timeout=60s")
+    where = [one["spec"]["nodeName"] for one in kubectl.get("pods", *pods[1:])["items"]]
+    assert all(embedded.node(node).gpu for node in where)
 
 
 def test_a_pod_without_a_toleration_stays_off_the_gpu_node(

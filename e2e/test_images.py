@@ -24,10 +24,11 @@ def test_the_service_answers_restricted_and_read_only_behind_its_service(
 
 def test_the_operator_runs_restricted_and_read_only(operator: Kubectl) -> None:
     operator("rollout", "status", "deployment", "--timeout=60s")
-    [pod] = operator.get("pods", "-l", "app.kubernetes.io/name=smart-embedder")["items"]
+    pods = operator.get("pods", "-l", "app.kubernetes.io/name=smart-embedder")["items"]
 
-    security = pod["spec"]["containers"][0]["securityContext"]
-    assert security["readOnlyRootFilesystem"]
+    containers = [container for pod in pods for container in pod["spec"]["containers"]]
+    assert containers
+    assert all(one["securityContext"]["readOnlyRootFilesystem"] for one in containers)
 
 
 def test_deleting_a_pod_under_load_loses_no_request(

@@ -7,6 +7,7 @@ from e2e.cluster.kubectl import Manifest
 from e2e.questions import RESTRICTED
 
 PORT = 8000
+GPU_TOLERATION = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
 PROGRAM = "e2e"
 """The label that every pod of a case carries, with its name."""
 
@@ -33,6 +34,13 @@ def pod(
 def python(name: str, image: str, code: str, *arguments: str, **spec: Any) -> Manifest:
     """A pod that runs a piece of Python once."""
     return pod(name, image, ["python3", "-c", code, *arguments], restartPolicy="Never", **spec)
+
+
+def gpu_pod(name: str, image: str, gpus: int) -> Manifest:
+    """A pod that holds GPUs and does nothing with them."""
+    limits = {"nvidia.com/gpu": str(gpus)}
+    wait = ["python3", "-c", "import time; time.sleep(3600)"]
+    return pod(name, image, wait, limits=limits, tolerations=[GPU_TOLERATION])
 
 
 def web_server(name: str, image: str, replicas: int = 1, **spec: Any) -> list[Manifest]:
