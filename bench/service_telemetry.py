@@ -1,7 +1,7 @@
 """What watching costs: CPU time of the same requests without it, with it, and traced.
 
-The three services run at the same time and are loaded in turns, so that the machine's moods meet all
-of them; the figures are ratios of CPU seconds, which a busy neighbour hardly moves.
+The three services run at the same time and are loaded in turns, so that the machine's moods meet
+all of them; the figures are ratios of CPU seconds, which a busy neighbour hardly moves.
 """
 
 import asyncio

@@ -34,13 +34,15 @@ def main(base: str, timeout_seconds: float) -> None:
     end = time.monotonic() + timeout_seconds
     while True:
         try:
-            print(f"{base}: {check(base)}")
-            return
+            said = check(base)
         except (urllib.error.URLError, OSError) as error:
             if time.monotonic() > end:
                 raise SystemExit(f"{base} did not answer in time: {error}") from error
             print(f"not yet: {error}", flush=True)
             time.sleep(2)
+        else:
+            print(f"{base}: {said}")
+            return
 
 
 main(sys.argv[1], float(sys.argv[2]))
