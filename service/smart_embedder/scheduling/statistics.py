@@ -1,6 +1,6 @@
 """The counts since the start and the picture of this moment, read by probes and by `/stats`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from smart_embedder.scheduling.observer import (
     Answered,
@@ -32,6 +32,17 @@ class QueueSnapshot:
 
 
 @dataclass(slots=True, kw_only=True)
+class ModelStatistics:
+    """What one model has done since the start."""
+
+    batches: int = 0
+    texts: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    """Spent in passes, over all devices."""
+
+
+@dataclass(slots=True, kw_only=True)
 class Statistics:
     """Counts since the start."""
 
@@ -47,6 +58,7 @@ class Statistics:
     cache_misses: int = 0
     out_of_memory: int = 0
     timeouts: int = 0
+    models: dict[str, ModelStatistics] = field(default_factory=dict)
 
 
 class Tally:
@@ -84,6 +96,11 @@ class Tally:
 
     def batch_finished(self, batch: BatchFacts, seconds: float, outcome: Outcome) -> None:
         """See `Observer`."""
+        model = self.counts.models.setdefault(batch.model, ModelStatistics())
+        model.batches += 1
+        model.texts += batch.texts
+        model.tokens += batch.tokens
+        model.seconds += seconds
         self._onward.batch_finished(batch, seconds, outcome)
 
     def dropped(self, reason: Loss, texts: int) -> None:

@@ -161,3 +161,17 @@ async def test_every_model_says_its_part_and_what_its_vectors_are(
     assert set(served) == {"embedding", "reranker"}
     assert served["embedding"]["fingerprint"] == card["x-vector-fingerprint"]
     assert served["embedding"]["revision"]
+
+
+async def test_stats_tell_what_each_model_has_done_and_how_long_requests_take(
+    make_watched: MakeWatched,
+) -> None:
+    async with make_watched() as client:
+        await client.post("/embeddings/", json={"sentences": ["one two", "three"]})
+        await client.post("/rerank", json={"query": "a", "passages": ["b"]})
+        stats = (await client.get("/stats")).json()
+
+    models = stats["counts"]["models"]
+    assert models["fake/embedding"]["texts"] == 2
+    assert models["fake/reranker"]["batches"] == 1
+    assert stats["latency"]["count"] == 2
