@@ -133,14 +133,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   verbs: [get, list, watch, create, patch, delete]
 # Read to name the true cause when something is wrong.
 - apiGroups: [""]
-  resources: [pods, resourcequotas]
+  resources: [pods]
   verbs: [get, list, watch]
 - apiGroups: [apps]
   resources: [replicasets]
-  verbs: [get, list, watch]
-- apiGroups: ["", events.k8s.io]
+  verbs: [get, list]
+- apiGroups: [""]
   resources: [events]
-  verbs: [get, list, watch, create, patch]
+  verbs: [get, list, watch, create]
 {{- end -}}
 
 {{/* The Embedder of `helm test`, and the namespace in which the operator serves it. */}}
