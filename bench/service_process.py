@@ -64,6 +64,7 @@ async def service(
     token_seconds: float = 0.0,
     batch_tokens: int = 16384,
     bare: bool = False,
+    demo: bool = False,
     **environment: str,
 ) -> AsyncIterator[Service]:
     """Start a service over the null model; its limits on clients are off."""
@@ -78,7 +79,14 @@ async def service(
     }
     with tempfile.TemporaryFile() as log:
         process = await asyncio.create_subprocess_exec(
-            *(*command, *costs, "--batch-tokens", str(batch_tokens), *["--bare"] * bare),
+            *(
+                *command,
+                *costs,
+                "--batch-tokens",
+                str(batch_tokens),
+                *["--bare"] * bare,
+                *["--demo"] * demo,
+            ),
             env=known | environment,
             stdout=log,
             stderr=log,

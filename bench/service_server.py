@@ -14,10 +14,12 @@ from smart_embedder.api.operations import Unmetered
 from smart_embedder.engine import Engine
 from smart_embedder.engine_options import engine_options
 from smart_embedder.lifecycle import Lifecycle
-from smart_embedder.loading import Loader
+from smart_embedder.loading import Loader, load
 from smart_embedder.serve_command import serve
 from smart_embedder.server import Process
 from smart_embedder.settings import Settings, read_settings
+
+DEMO = ("demo/bge-m3", "demo/bge-reranker-v2-m3", load)
 
 
 class Unwatched(Unmetered):
@@ -43,14 +45,16 @@ def main() -> int:
     parser.add_argument("--token-seconds", type=float, default=0.0)
     parser.add_argument("--batch-tokens", type=int, default=16384)
     parser.add_argument("--bare", action="store_true")
+    parser.add_argument("--demo", action="store_true")
     args = parser.parse_args()
-    settings = read_settings(
-        host="127.0.0.1", port=args.port, embedding_model=EMBEDDER, reranker_model=RERANKER
-    )
-    models = loader(
+    null = loader(
         pass_seconds=args.pass_seconds,
         token_seconds=args.token_seconds,
         batch_tokens=args.batch_tokens,
+    )
+    embedder, reranker, models = DEMO if args.demo else (EMBEDDER, RERANKER, null)
+    settings = read_settings(
+        host="127.0.0.1", port=args.port, embedding_model=embedder, reranker_model=reranker
     )
     return serve_bare(settings, models) if args.bare else serve(settings, models)
 
