@@ -18,7 +18,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench import service_cases, service_drain, service_telemetry
+from bench import service_cases, service_drain, service_models, service_telemetry
 from bench.service_cases import Figures
 from smart_embedder.table import ascii_table
 
@@ -55,6 +55,10 @@ GOALS = (
     Goal("overload", "others", most=0),
     Goal("fairness", "rise_in_batches", most=1.0),
     Goal("memory", "growth", most=0.05),
+    Goal("demo", "p99_over_p50", most=2.0),
+    Goal("full_shape", "p99_over_p50", most=2.0),
+    Goal("full_shape", "goodput_share_of_capacity", least=0.95),
+    Goal("full_shape", "refusal_p99_ms", most=20),
     Goal("telemetry", "metrics_and_logs_share", most=0.03),
     Goal("telemetry", "traces_too_share", most=0.05),
     Goal("drain", "answered_200", least=4000),
@@ -69,6 +73,8 @@ CASES: dict[str, Callable[[], Coroutine[None, None, Figures]]] = {
     "overload": lambda: service_cases.overload(seconds=8),
     "fairness": service_cases.fairness,
     "memory": service_cases.memory,
+    "demo": service_models.demo,
+    "full_shape": service_models.full_shape,
     "telemetry": service_telemetry.telemetry,
     "drain": service_drain.drain,
 }

@@ -72,17 +72,19 @@ async def latency(seconds: float) -> Figures:
 
 async def overload(seconds: float) -> Figures:
     """Goodput and the speed of refusals at ten times the capacity."""
-    dice = random.Random(3)
-    prepared = [openai(dice) for _ in range(4000)]
     # 20 ms a text: ten times 50 a second is a flood for the device and not for two shared cores.
     async with service(token_seconds=0.020 / 30) as server:
-        endless = itertools.cycle(prepared)
-        await closed_loop(server.port, endless, connections=32, seconds=1)
-        full = await closed_loop(server.port, endless, connections=32, seconds=seconds)
-        capacity = full.statuses[200] / full.wall
-        over = await open_loop(
-            server.port, prepared, rate=10 * capacity, seconds=seconds, dice=dice
-        )
+        dice = random.Random(3)
+        return await overload_of(server, [openai(dice) for _ in range(4000)], seconds=seconds)
+
+
+async def overload_of(server: Service, prepared: Sequence[bytes], *, seconds: float) -> Figures:
+    """Find what a service can do, then ask ten times as much of it."""
+    dice, endless = random.Random(4), itertools.cycle(prepared)
+    await closed_loop(server.port, endless, connections=32, seconds=1)
+    full = await closed_loop(server.port, endless, connections=32, seconds=seconds)
+    capacity = full.statuses[200] / full.wall
+    over = await open_loop(server.port, prepared, rate=10 * capacity, seconds=seconds, dice=dice)
     # Answered during the load and after it, over the whole time until the last one.
     goodput = over.statuses[200] / over.wall
     return {

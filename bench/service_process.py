@@ -64,7 +64,7 @@ async def service(
     token_seconds: float = 0.0,
     batch_tokens: int = 16384,
     bare: bool = False,
-    demo: bool = False,
+    model: str = "",
     **environment: str,
 ) -> AsyncIterator[Service]:
     """Start a service over the null model; its limits on clients are off."""
@@ -85,7 +85,8 @@ async def service(
                 "--batch-tokens",
                 str(batch_tokens),
                 *["--bare"] * bare,
-                *["--demo"] * demo,
+                "--model",
+                model,
             ),
             env=known | environment,
             stdout=log,

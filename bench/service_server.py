@@ -19,8 +19,6 @@ from smart_embedder.serve_command import serve
 from smart_embedder.server import Process
 from smart_embedder.settings import Settings, read_settings
 
-DEMO = ("demo/bge-m3", "demo/bge-reranker-v2-m3", load)
-
 
 class Unwatched(Unmetered):
     """Telemetry that is not there, to measure what it costs."""
@@ -45,14 +43,16 @@ def main() -> int:
     parser.add_argument("--token-seconds", type=float, default=0.0)
     parser.add_argument("--batch-tokens", type=int, default=16384)
     parser.add_argument("--bare", action="store_true")
-    parser.add_argument("--demo", action="store_true")
+    parser.add_argument("--model", help="a real embedding model in place of the null one")
     args = parser.parse_args()
     null = loader(
         pass_seconds=args.pass_seconds,
         token_seconds=args.token_seconds,
         batch_tokens=args.batch_tokens,
     )
-    embedder, reranker, models = DEMO if args.demo else (EMBEDDER, RERANKER, null)
+    embedder, reranker, models = EMBEDDER, RERANKER, null
+    if args.model:
+        embedder, reranker, models = args.model, "none", load
     settings = read_settings(
         host="127.0.0.1", port=args.port, embedding_model=embedder, reranker_model=reranker
     )
