@@ -91,11 +91,21 @@ def _mappable(path: Path) -> bool:
 
 
 def revision_of(folder: Path) -> str:
-    """Name the weights of a folder: the commit of a hub snapshot, else a hash of the files."""
+    """Name what a folder's vectors depend on: a hub snapshot's commit, else a hash of the files.
+
+    Heads and the tokenizer count as the backbone does: each of them changes the vectors.
+    """
     if folder.parent.name == "snapshots":
         return folder.name
     total = hashlib.sha256()
-    for path in weight_files(folder):
+    for path in sorted({*weight_files(folder), *_heads(folder)}):
         with path.open("rb") as file:
-            total.update(hashlib.file_digest(file, "sha256").digest())
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        total.update(f"{path.relative_to(folder)} {digest}\n".encode())
     return total.hexdigest()[:40]
+
+
+def _heads(folder: Path) -> Iterator[Path]:
+    """Find BGE-M3's two heads, the Dense layers of sentence-transformers, and the tokenizer."""
+    for pattern in ("*.pt", "tokenizer.json", "*_Dense/*.safetensors", "*_Dense/*.bin"):
+        yield from folder.glob(pattern)

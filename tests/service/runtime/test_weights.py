@@ -83,3 +83,18 @@ def test_the_revision_is_the_snapshots_commit_or_what_is_in_the_files(tmp_path: 
         save_file(tensors, folder / "model.safetensors")
     assert revision_of(snapshot) == "0123abc"
     assert revision_of(one) == revision_of(same) != revision_of(other)
+
+
+@pytest.mark.parametrize(
+    "file", ["sparse_linear.pt", "colbert_linear.pt", "tokenizer.json", "2_Dense/model.safetensors"]
+)
+def test_a_head_or_a_tokenizer_that_differs_is_another_revision(file: str, tmp_path: Path) -> None:
+    revisions = set()
+    for content in ("one", "two"):
+        folder = tmp_path / content
+        (folder / "2_Dense").mkdir(parents=True)
+        save_file(TENSORS, folder / "model.safetensors")
+        (folder / file).write_text(content)
+        revisions.add(revision_of(folder))
+
+    assert len(revisions) == 2
