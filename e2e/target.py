@@ -22,6 +22,9 @@ IMAGE_VARIABLES = {
 }
 """Name images that are already in a registry the given cluster can pull from."""
 
+NAME_VARIABLE = "CLUSTER_NAME"
+"""Names the embedded cluster, so that two people's cases run side by side."""
+
 
 class Target(Protocol):
     """A cluster to install into."""
@@ -49,7 +52,7 @@ class Embedded:
 
     def __init__(self) -> None:
         """Nothing is started yet."""
-        self.cluster = EmbeddedCluster()
+        self.cluster = EmbeddedCluster(os.environ.get(NAME_VARIABLE, DEFAULT_NAME))
         self.kubectl = self.cluster.kubectl
 
     def up(self) -> None:
