@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from smart_embedder_operator import kinds
 from smart_embedder_operator.metrics_api import apiservice
@@ -122,6 +123,22 @@ async def test_another_provider_keeps_the_group(kube: Any, replica: Replica, nam
     kube.put(API_SERVICES, theirs)
     assert await replica.after(0) == [name]
     assert kube.writes == []
+
+
+async def test_it_is_said_once_that_another_provider_holds_the_group(
+    kube: Any, replica: Replica
+) -> None:
+    kube.put(API_SERVICES, {"metadata": {"name": NAMES[0]}, "spec": {"service": {"name": "x"}}})
+    with capture_logs() as said:
+        await replica.after(0)
+        await replica.after(5)
+        kube.remove(API_SERVICES, NAMES[0])
+        await replica.after(5)
+
+    assert [line.get("api_services") or line["api_service"] for line in said] == [
+        [NAMES[0]],
+        *NAMES,
+    ]
 
 
 async def test_we_give_way_to_a_provider_that_comes_later(kube: Any, replica: Replica) -> None:

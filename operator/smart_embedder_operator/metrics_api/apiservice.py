@@ -78,6 +78,7 @@ class ApiServiceKeeper:
         self._well_since: float | None = None
         self._not_before = 0.0
         self._penalty = FIRST_PENALTY_SECONDS
+        self._is_out = False
 
     async def run(self) -> None:
         """Check every few seconds until cancelled; the leader's task."""
@@ -93,10 +94,9 @@ class ApiServiceKeeper:
         self._note_health()
         found = await self._registered()
         ours = [service for service in found if self._is_ours(service)]
-        if len(ours) < len(found):
-            if ours:
-                log.info("another provider holds the group: withdrawing")
-                await self._remove(ours)
+        self._note_rivals([service for service in found if service not in ours])
+        if self._is_out:
+            await self._remove(ours)
             return
         if ours and await self._must_withdraw(ours):
             log.warning("the metrics API cannot be reached: withdrawing it")
@@ -137,6 +137,13 @@ class ApiServiceKeeper:
         if self._ill_since is None:
             self._ill_since = self._clock()
         return self._clock() - self._ill_since >= UNHEALTHY_SECONDS
+
+    def _note_rivals(self, others: list[Manifest]) -> None:
+        """Say it once that another provider holds the group, for whoever expects us to."""
+        if others and not self._is_out:
+            names = [service["metadata"]["name"] for service in others]
+            log.info("another provider holds the group: staying out", api_services=names)
+        self._is_out = bool(others)
 
     def _note_health(self) -> None:
         if not self._healthy():
