@@ -14,13 +14,31 @@ RESTRICTED = {
     "seccompProfile": {"type": "RuntimeDefault"},
 }
 """What the `restricted` Pod Security Standard asks of a container, and a read-only root."""
-_ASK = """
+CONNECT = """
+import socket, time, urllib.parse
+def connected(url):
+    address = urllib.parse.urlsplit(url)
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return socket.create_connection((address.hostname, address.port), 5).close()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+"""
+"""Waits for a Service: a node hears of the first endpoint a moment after the pod became ready."""
+_ASK = (
+    CONNECT
+    + """
 import json, sys, urllib.request
 for url, body in json.loads(sys.argv[1]):
+    connected(url)
     request = urllib.request.Request(url, json.dumps(body).encode())
     request.add_header("Content-Type", "application/json")
     print(urllib.request.urlopen(request, timeout=60).read().decode())
 """
+)
 
 
 @dataclass(frozen=True)

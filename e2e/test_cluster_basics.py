@@ -11,15 +11,17 @@ import pytest
 
 from e2e.cluster.commands import CommandFailed, environment
 from e2e.cluster.kubectl import Kubectl
-from e2e.questions import RESTRICTED
+from e2e.questions import CONNECT, RESTRICTED
 from e2e.workloads import away_from, pod, python, web_server
 
-pytestmark = pytest.mark.core
-
-FETCH = """
+FETCH = (
+    CONNECT
+    + """
 import sys, urllib.request
+connected(sys.argv[1])
 print(urllib.request.urlopen(sys.argv[1], timeout=10).status)
 """
+)
 REACH_OUT = """
 import socket
 try:
@@ -51,6 +53,7 @@ def port_forward(kubectl: Kubectl, what: str, port: int) -> Iterator[str]:
             forwarding.terminate()
 
 
+@pytest.mark.core
 def test_kubectl_logs_exec_port_forward_wait_and_rollout_restart_work(
     kubectl: Kubectl, operator_image: str
 ) -> None:
@@ -69,6 +72,7 @@ def test_kubectl_logs_exec_port_forward_wait_and_rollout_restart_work(
     assert not set(first) & set(kubectl("get", "pods", "-o", "name").split())
 
 
+@pytest.mark.core
 def test_a_services_name_answers_from_a_pod_on_another_node(
     kubectl: Kubectl, operator_image: str
 ) -> None:

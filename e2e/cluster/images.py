@@ -18,7 +18,6 @@ REPOSITORY = Path(__file__).parents[2]
 SANDBOX = "localhost/pause:1"
 BASE = "localhost/debian:bookworm"
 SUITE = "bookworm"
-DEBIAN = "http://deb.debian.org/debian"
 ROOM = 15 * 10**9
 """Bytes of disk that an image of torch takes in its store, its layout and a node, and some air."""
 _NAME = "org.opencontainers.image.ref.name"
@@ -103,7 +102,7 @@ def build_base() -> None:
         root = cache() / "debian.unfinished"
         shutil.rmtree(root, ignore_errors=True)
         extras = "--include=python3,python3-venv,ca-certificates"
-        output(["debootstrap", "--variant=minbase", extras, SUITE, root, DEBIAN])
+        output(["debootstrap", "--variant=minbase", extras, SUITE, root])
         _from_scratch(BASE, root, "/")
         shutil.rmtree(root)
     publish(BASE)

@@ -85,10 +85,14 @@ class Machine:
         return [pid for pid in everyone if program in {None, _program(pid)}]
 
     def stop(self, program: str, with_signal: signal.Signals = signal.SIGTERM) -> None:
-        """End a program inside and wait until it is gone."""
-        for pid in self.processes(program):
+        """End a program inside and wait until it is gone.
+
+        Gone is gone from /proc: a process that is ending has no command line and still its ports.
+        """
+        ended = self.processes(program)
+        for pid in ended:
             os.kill(pid, with_signal)
-        until(lambda: not self.processes(program), f"end of {program} on {self.name}")
+        until(lambda: not set(ended) & set(_pids()), f"end of {program} on {self.name}")
 
     def power_off(self) -> None:
         """As if the plug were pulled."""
