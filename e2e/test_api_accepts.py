@@ -18,8 +18,6 @@ from smart_embedder_operator.platform import Images, Platform
 from smart_embedder_operator.render import crd, render
 from smart_embedder_operator.spec import InvalidSpec, parse
 
-pytestmark = pytest.mark.core
-
 ROOT = Path(__file__).parents[1]
 SPECS = yaml.safe_load((ROOT / "tests/controller/decisions/specs.yaml").read_text())
 PLATFORM = Platform(version="0", namespace="operator", images=Images(cpu="cpu:1", cuda="cuda:1"))
@@ -81,6 +79,7 @@ def is_valid(manifest: dict[str, Any]) -> bool:
     return True
 
 
+@pytest.mark.core
 @settings(
     max_examples=60,
     deadline=None,

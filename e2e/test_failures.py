@@ -8,8 +8,6 @@ from e2e.cluster.node import GPUS
 from e2e.cluster.waiting import until
 from e2e.workloads import GPU_TOLERATION, gpu_pod, python, web_server
 
-pytestmark = pytest.mark.core
-
 GREEDY = "import time; time.sleep(1); hoard = bytearray(10**9)"
 
 
@@ -32,6 +30,7 @@ def test_a_gpu_pod_lands_on_the_gpu_node_and_waits_with_the_schedulers_reason_wh
     assert "Insufficient nvidia.com/gpu" in refused["message"]
 
 
+@pytest.mark.core
 def test_a_gpu_embedder_waits_for_a_gpu_and_says_so_then_lands_on_the_gpu_node(
     kubectl: Kubectl, operator: Kubectl, operator_image: str, embedded: EmbeddedCluster
 ) -> None:
@@ -70,6 +69,7 @@ def test_a_pod_without_a_toleration_stays_off_the_gpu_node(
     assert not any(embedded.node(node).gpu for node in nodes)
 
 
+@pytest.mark.core
 def test_a_container_killed_for_memory_is_started_again_and_says_why(
     kubectl: Kubectl, operator_image: str
 ) -> None:

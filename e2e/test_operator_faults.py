@@ -116,7 +116,6 @@ def test_what_is_edited_or_deleted_by_hand_is_restored_and_nothing_else_is_touch
         assert place.get("service", "search")["metadata"]["annotations"]["strangers"] == "field"
 
 
-@pytest.mark.core
 def test_a_steady_state_costs_no_write_and_a_restart_neither(
     server: ApiServer, identity: Path, place: Kubectl
 ) -> None:
@@ -134,7 +133,6 @@ def test_a_steady_state_costs_no_write_and_a_restart_neither(
     assert audit.writes(OPERATOR, began) == []
 
 
-@pytest.mark.core
 def test_of_two_replicas_one_works_and_the_other_takes_over_when_it_dies(
     identity: Path, place: Kubectl
 ) -> None:
@@ -159,7 +157,6 @@ def test_a_leader_that_stops_in_good_order_is_followed_at_once(identity: Path) -
         until(lambda: other.leads, "the other to lead", seconds=5)
 
 
-@pytest.mark.core
 def test_an_api_server_that_restarts_under_way_is_waited_for(
     server: ApiServer, identity: Path, place: Kubectl
 ) -> None:
@@ -175,7 +172,6 @@ def test_an_api_server_that_restarts_under_way_is_waited_for(
         until(lambda: port(place) == 9000, "the watches to be back", seconds=30)
 
 
-@pytest.mark.core
 def test_refusals_on_every_third_request_only_slow_the_work(
     identity: Path, place: Kubectl, tmp_path: Path
 ) -> None:
@@ -193,7 +189,6 @@ def test_refusals_on_every_third_request_only_slow_the_work(
         assert operator.probe("healthz")
 
 
-@pytest.mark.core
 def test_watches_that_are_cut_again_and_again_miss_nothing(
     identity: Path, place: Kubectl, tmp_path: Path
 ) -> None:

@@ -11,8 +11,6 @@ from e2e.cluster import cgroups, kernel, machine
 from e2e.cluster.cluster import EmbeddedCluster
 from e2e.cluster.commands import CommandFailed, output
 
-pytestmark = pytest.mark.core
-
 NAME = "up-and-down"
 NAMESPACES = ("mnt", "net", "pid")
 
@@ -34,6 +32,7 @@ def traces(cluster: EmbeddedCluster, namespaces: set[str]) -> dict[str, object]:
     }
 
 
+@pytest.mark.core
 def test_a_cluster_comes_and_goes_twice_and_leaves_nothing() -> None:
     cluster = EmbeddedCluster(NAME)
     settings = [(Path("/proc/sys") / name).read_text() for name in kernel.SETTINGS]
