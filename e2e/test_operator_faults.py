@@ -7,6 +7,7 @@ import secrets
 import signal
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,9 @@ def complete(kubectl: Kubectl, name: str = "search", seconds: float = 60) -> Non
     until(lambda: len(children(kubectl, name)) == EXPECTED, f"children of {name}", seconds=seconds)
 
 
-def port(kubectl: Kubectl) -> int:
-    return int(kubectl.get("service", "search")["spec"]["ports"][0]["port"])
+def answers_at(kubectl: Kubectl, port: int) -> bool:
+    [only] = kubectl.get("service", "search")["spec"]["ports"]
+    return bool(only["port"] == port)
 
 
 def quiet(audit: AuditLog, seconds: float = 5.0) -> None:
@@ -94,7 +96,7 @@ def test_what_is_edited_or_deleted_by_hand_is_restored_and_nothing_else_is_touch
             kind, name = child["kind"].lower(), child["metadata"]["name"]
             began = time.time()
             place("delete", kind, name)
-            until(lambda kind=kind, name=name: place.find(kind, name), f"{kind} {name}", seconds=10)
+            until(partial(place.find, kind, name), f"{kind} {name}", seconds=10)
             quiet(audit, 3.0)
             written = {write.name for write in audit.writes(OPERATOR, began)}
             assert written <= {name, "search", ""}, f"{kind}: {written}"
@@ -108,7 +110,8 @@ def test_what_is_edited_or_deleted_by_hand_is_restored_and_nothing_else_is_touch
         )
 
         def restored() -> bool:
-            return place.get("service", "search")["spec"]["ports"][0]["targetPort"] != 1
+            [port] = place.get("service", "search")["spec"]["ports"]
+            return bool(port["targetPort"] != 1)
 
         until(restored, "the Service's port", seconds=10)
         place("annotate", "service", "search", "strangers=field")
@@ -146,7 +149,7 @@ def test_of_two_replicas_one_works_and_the_other_takes_over_when_it_dies(
         until(lambda: other.leads, "the other to lead", seconds=40)
         complete(place)
         write(place, service={"port": 9000})
-        until(lambda: port(place) == 9000, "the other to work", seconds=10)
+        until(lambda: answers_at(place, 9000), "the other to work", seconds=10)
 
 
 def test_a_leader_that_stops_in_good_order_is_followed_at_once(identity: Path) -> None:
@@ -169,7 +172,7 @@ def test_an_api_server_that_restarts_under_way_is_waited_for(
         server.start()
         complete(place, seconds=60)
         write(place, service={"port": 9000})
-        until(lambda: port(place) == 9000, "the watches to be back", seconds=30)
+        until(lambda: answers_at(place, 9000), "the watches to be back", seconds=30)
 
 
 def test_refusals_on_every_third_request_only_slow_the_work(
@@ -201,7 +204,7 @@ def test_watches_that_are_cut_again_and_again_miss_nothing(
         for number in range(5):
             proxy.cut_watches()
             write(place, service={"port": 9000 + number})
-            until(lambda number=number: port(place) == 9000 + number, "the edit", seconds=15)
+            until(partial(answers_at, place, 9000 + number), "the edit", seconds=15)
         assert operator.probe("healthz")
 
 
@@ -218,7 +221,7 @@ def test_watches_that_fall_silent_are_opened_anew(
         write(place, service={"port": 9000})
         until(lambda: proxy.watches > before, "the watches to be doubted", seconds=120)
         proxy.silence_watches(silent=False)
-        until(lambda: port(place) == 9000, "the edit", seconds=120)
+        until(lambda: answers_at(place, 9000), "the edit", seconds=120)
 
 
 @pytest.mark.timeout(400, func_only=True)
@@ -233,7 +236,7 @@ def test_watches_that_stay_silent_are_what_the_liveness_probe_is_for(
         complete(place)
         proxy.silence_watches(silent=True)
         write(place, service={"port": 9000})
-        until(lambda: port(place) == 9000, "the resync to find the edit", seconds=60)
+        until(lambda: answers_at(place, 9000), "the resync to find the edit", seconds=60)
         until(lambda: not operator.probe("healthz"), "the probe to fail", seconds=240)
 
 

@@ -64,7 +64,7 @@ def registered(kubectl: Kubectl) -> set[str]:
 
 def available(kubectl: Kubectl) -> None:
     for name in NAMES:
-        until(lambda name=name: kubectl.find("apiservice", name), name, seconds=60)
+        until(partial(kubectl.find, "apiservice", name), name, seconds=60)
         kubectl("wait", "--for=condition=Available", f"apiservice/{name}", "--timeout=60s")
 
 
