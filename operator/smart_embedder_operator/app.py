@@ -93,6 +93,7 @@ class Operator:
             namespace=settings.pod_namespace,
             name=settings.lease_name,
             identity=settings.pod_name,
+            deployment=settings.deployment,
         )
         self._listener = Listener(
             kube,
@@ -256,6 +257,7 @@ def _certificate_store(settings: Settings, kube: Kube) -> CertificateStore:
         namespace=settings.pod_namespace,
         name=settings.metrics_api_secret,
         dns_names=(service, f"{service}.{settings.cluster_domain}"),
+        deployment=settings.deployment,
     )
 
 

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 import structlog
 
 from smart_embedder_operator.kube import Conflict, Kube, KubeError, Manifest, NotFound, Resource
+from smart_embedder_operator.ownership import new_metadata
 
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 
@@ -35,6 +36,7 @@ class Elector:
         namespace: str,
         name: str,
         identity: str,
+        deployment: str | None = None,
         retry_seconds: float = RETRY_SECONDS,
         renew_deadline_seconds: float = RENEW_DEADLINE_SECONDS,
         lease_seconds: float = LEASE_SECONDS,
@@ -43,6 +45,7 @@ class Elector:
         self._namespace = namespace
         self._name = name
         self._identity = identity
+        self._deployment = deployment
         self._retry = retry_seconds
         self._deadline = renew_deadline_seconds
         self._duration = lease_seconds
@@ -130,8 +133,7 @@ class Elector:
         lease: Manifest = {
             "apiVersion": LEASES.api_version,
             "kind": LEASES.kind,
-            "metadata": previous.get("metadata")
-            or {"name": self._name, "namespace": self._namespace},
+            "metadata": previous.get("metadata") or await self._new_metadata(),
             "spec": {
                 "holderIdentity": self._identity,
                 "leaseDurationSeconds": round(self._duration),
@@ -142,6 +144,9 @@ class Elector:
         }
         send = self._kube.replace if previous else self._kube.create
         self._lease = await send(LEASES, lease)
+
+    async def _new_metadata(self) -> Manifest:
+        return await new_metadata(self._kube, self._name, self._namespace, self._deployment)
 
     async def _release(self) -> None:
         if self._lease.get("spec", {}).get("holderIdentity") != self._identity:

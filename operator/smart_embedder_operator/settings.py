@@ -31,6 +31,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     pod_name: str = "smart-embedder-operator"  # this replica's identity in the Lease
     pod_namespace: str = "default"  # where the Lease and the certificate live
     lease_name: str = "smart-embedder-operator"
+    deployment: str | None = None  # ours; the Lease and the certificate hang on it
     # What it builds.
     default_image: str = "smart-embedder:latest"  # the service of this release
     gpu_image: str | None = None  # the same for GPUs; unset takes the one above

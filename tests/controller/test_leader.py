@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from smart_embedder_operator.kinds import DEPLOYMENTS
 from smart_embedder_operator.kube import KubeError
 from smart_embedder_operator.leader import LEASES, Elector
 
@@ -19,6 +20,7 @@ def elector(kube: Any, identity: str, lease_seconds: float = 60.0) -> Elector:
         namespace="operators",
         name="ours",
         identity=identity,
+        deployment="operator",
         retry_seconds=0.01,
         renew_deadline_seconds=0.05,
         lease_seconds=lease_seconds,
@@ -56,6 +58,17 @@ async def test_the_first_replica_leads_and_the_second_waits(kube: Any) -> None:
         await asyncio.sleep(0.05)
         assert holder(kube) == "a"
         assert not b.is_set()
+
+
+async def test_the_lease_goes_with_the_operators_deployment(kube: Any) -> None:
+    kube.put(DEPLOYMENTS, {"metadata": {"name": "operator", "namespace": "operators"}})
+    async with campaigning(elector(kube, "a")) as (a, _):
+        await a.wait()
+    assert holder(kube) == ""
+
+    await kube.delete(DEPLOYMENTS, "operator", "operators")
+
+    assert kube.find(LEASES, "ours", "operators") is None
 
 
 async def test_a_leader_that_stops_in_good_order_gives_way_at_once(kube: Any) -> None:

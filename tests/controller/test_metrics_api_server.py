@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from smart_embedder_operator.credentials import load_pem
-from smart_embedder_operator.metrics_api.certificate_store import OwnSecret
+from smart_embedder_operator.kinds import DEPLOYMENTS
+from smart_embedder_operator.metrics_api.certificate_store import SECRETS, OwnSecret
 from smart_embedder_operator.metrics_api.certificates import Certificate, new_certificate
 from smart_embedder_operator.metrics_api.front_proxy import CONFIG_MAPS, NAME, NAMESPACE
 from smart_embedder_operator.metrics_api.listener import Listener
@@ -350,3 +351,15 @@ async def test_replicas_that_renew_together_end_with_one_certificate(kube: Any) 
     await stores[0]._secret()
     first, second = await asyncio.gather(*(store.current() for store in stores))
     assert first == second
+
+
+async def test_the_certificate_goes_with_the_operators_deployment(kube: Any) -> None:
+    kube.put(DEPLOYMENTS, {"metadata": {"name": "operator", "namespace": "ops"}})
+    store = OwnSecret(
+        kube, namespace="ops", name="tls", dns_names=NAMES, deployment="operator", now=lambda: NOW
+    )
+    await store.current()
+
+    await kube.delete(DEPLOYMENTS, "operator", "ops")
+
+    assert kube.find(SECRETS, "tls", "ops") is None

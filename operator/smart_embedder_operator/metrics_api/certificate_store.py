@@ -14,6 +14,7 @@ import structlog
 
 from smart_embedder_operator.kube import Conflict, Kube, Manifest, NotFound, Resource
 from smart_embedder_operator.metrics_api.certificates import Certificate, new_certificate, utc_now
+from smart_embedder_operator.ownership import new_metadata
 
 SECRETS = Resource("", "v1", "secrets", "Secret")
 _CHAIN, _KEY, _AUTHORITIES = "tls.crt", "tls.key", "ca.crt"
@@ -43,7 +44,7 @@ class MountedFiles:
 
 
 class OwnSecret:
-    """The one Secret our Role names: the chart creates it, any replica fills and renews it."""
+    """The one Secret our Role names: any replica makes, fills and renews it."""
 
     def __init__(
         self,
@@ -52,9 +53,11 @@ class OwnSecret:
         namespace: str,
         name: str,
         dns_names: tuple[str, ...],
+        deployment: str | None = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._kube = kube
+        self._deployment = deployment
         self._namespace = namespace
         self._name = name
         self._dns_names = dns_names
@@ -82,7 +85,9 @@ class OwnSecret:
                 "apiVersion": "v1",
                 "kind": "Secret",
                 "type": "Opaque",
-                "metadata": {"name": self._name, "namespace": self._namespace},
+                "metadata": await new_metadata(
+                    self._kube, self._name, self._namespace, self._deployment
+                ),
             }
             return await self._kube.create(SECRETS, empty)
 
