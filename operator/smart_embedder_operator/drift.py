@@ -64,10 +64,10 @@ def _holds(wanted: Any, live: Any, name: str) -> bool:
 
 def _list_holds(wanted: list[Any], live: list[Any], name: str) -> bool:
     key = _KEYS.get(name)
-    if key is None or not all(isinstance(entry, dict) for entry in (*wanted, *live)):
+    if key is None or not all(isinstance(entry, dict) and key in entry for entry in wanted + live):
         return len(wanted) == len(live) and all(map(_holds, wanted, live, [name] * len(wanted)))
-    there = {entry.get(key): entry for entry in live}
-    return all(_holds(entry, there.get(entry.get(key)), name) for entry in wanted)
+    there = {entry[key]: entry for entry in live}
+    return all(_holds(entry, there.get(entry[key]), name) for entry in wanted)
 
 
 def _same_quantity(wanted: Any, live: Any) -> bool:

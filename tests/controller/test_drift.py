@@ -4,7 +4,7 @@ import copy
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from smart_embedder_operator.drift import APPLIED, differs, stamped
@@ -120,6 +120,7 @@ JSON = st.recursive(
 
 
 @given(spec=st.dictionaries(st.sampled_from(["a", "volumes"]), JSON))
+@example(spec={"volumes": [{"a": [None]}, {}]})
 def test_nothing_differs_from_itself(spec: dict[str, Any]) -> None:
     wanted = stamped({"metadata": {"name": "a"}, "spec": spec})
     assert not differs(wanted, copy.deepcopy(wanted))
