@@ -2,9 +2,9 @@
 
 import sys
 
-from e2e.cluster.commands import output
 from e2e.cluster.trouble import Trouble
-from e2e.target import Given, choose, helm
+from e2e.release import Release
+from e2e.target import Given, choose
 from e2e.up import NAMESPACE, QUICKSTART, RELEASE
 
 
@@ -15,8 +15,7 @@ def main() -> None:
         if isinstance(target, Given):
             kubectl = target.kubectl
             kubectl("delete", "-n", "default", "--ignore-not-found", "-f", QUICKSTART)
-            where = ["--kubeconfig", kubectl.kubeconfig, "--namespace", NAMESPACE]
-            output([helm(), "uninstall", RELEASE, "--ignore-not-found", "--wait", *where])
+            Release(kubectl, RELEASE, NAMESPACE).uninstall()
         target.down()
     except Trouble as failure:
         sys.exit(str(failure))

@@ -18,6 +18,7 @@ from e2e.cluster.trouble import Trouble
 IMAGE_VARIABLES = {
     images.SERVICE: "SERVICE_IMAGE",
     images.GPU_SERVICE: "GPU_SERVICE_IMAGE",
+    images.DEVELOPMENT: "DEVELOPMENT_IMAGE",
     images.OPERATOR: "OPERATOR_IMAGE",
 }
 """Name images that are already in a registry the given cluster can pull from."""
@@ -50,9 +51,9 @@ class NoImage(Trouble):
 class Embedded:
     """The cluster of e2e/cluster."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str | None = None) -> None:
         """Nothing is started yet."""
-        self.cluster = EmbeddedCluster(os.environ.get(NAME_VARIABLE, DEFAULT_NAME))
+        self.cluster = EmbeddedCluster(name or os.environ.get(NAME_VARIABLE, DEFAULT_NAME))
         self.kubectl = self.cluster.kubectl
 
     def up(self) -> None:
@@ -60,10 +61,11 @@ class Embedded:
         self.cluster.up()
 
     def down(self) -> None:
-        """Leave nothing of it."""
+        """Leave nothing of it; the images of before only where no other cluster may want them."""
         with step("Ending the embedded cluster"):
             self.cluster.down()
-            images.prune()
+            if not EmbeddedCluster.any_runs():
+                images.prune()
 
     def image(self, recipe: Recipe) -> str:
         """Build with buildah; nodes fetch the image when a pod needs it."""

@@ -4,11 +4,11 @@ import sys
 import time
 from typing import Any
 
-from e2e.cluster.commands import output
 from e2e.cluster.images import OPERATOR, REPOSITORY, SERVICE
 from e2e.cluster.progress import step
 from e2e.cluster.trouble import Trouble
 from e2e.questions import EMBEDDING, RERANK, ask
+from e2e.release import CHART, Release, images
 from e2e.target import Target, choose, helm
 
 RELEASE = "smart-embedder"
@@ -51,19 +51,8 @@ def bring_up(target: Target) -> str:
 
 def install(target: Target, operator: str, service: str, *settings: str) -> None:
     """Install or upgrade the chart with images that were just built."""
-    chart = REPOSITORY / "charts" / "smart-embedder"
-    values = [*_image("image", operator), *_image("service.image", service), *settings]
-    flags = [word for value in values for word in ("--set", value)]
-    where = ["--kubeconfig", target.kubectl.kubeconfig, "--namespace", NAMESPACE]
-    patience = ["--create-namespace", "--wait", "--timeout=3m"]
-    output([helm(), "upgrade", "--install", RELEASE, chart, *where, *patience, *flags])
-
-
-def _image(value: str, reference: str) -> list[str]:
-    name, _, tag = reference.rpartition(":")
-    registry, _, repository = name.partition("/")
-    parts = {"registry": registry, "repository": repository, "tag": tag}
-    return [f"{value}.{part}={text}" for part, text in parts.items()]
+    release = Release(target.kubectl, RELEASE, NAMESPACE)
+    release.upgrade(CHART, *images(operator, service), *settings)
 
 
 def _show(embedding: Any, ranking: Any) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from e2e.cluster import binaries, cgroups, dns, images, kernel, machine, network, preflight, storage
 from e2e.cluster.control_plane import ControlPlane
 from e2e.cluster.kubectl import Kubectl
-from e2e.cluster.layout import DEFAULT_NAME, MOST_NODES, Layout
+from e2e.cluster.layout import DEFAULT_NAME, MOST_NODES, STATE, Layout
 from e2e.cluster.node import Node
 from e2e.cluster.progress import step
 from e2e.cluster.trouble import Trouble
@@ -32,6 +32,11 @@ class EmbeddedCluster:
     def running(self) -> bool:
         """Whether any of its machines is on."""
         return bool(machine.running(self.layout.name))
+
+    @classmethod
+    def any_runs(cls) -> bool:
+        """Whether any cluster of any name is on."""
+        return any(cls(folder.name).running for folder in STATE.glob("*"))
 
     @property
     def nodes(self) -> list[Node]:

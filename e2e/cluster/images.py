@@ -46,6 +46,7 @@ class Recipe:
 
 SERVICE = Recipe("localhost/smart-embedder", "Dockerfile.cpu", "service")
 GPU_SERVICE = Recipe("localhost/smart-embedder-gpu", "Dockerfile.gpu", "service")
+DEVELOPMENT = Recipe("localhost/smart-embedder-dev", "Dockerfile.cpu", "dev")
 OPERATOR = Recipe("localhost/smart-embedder-operator", "Dockerfile.cpu", "operator")
 
 
@@ -73,13 +74,17 @@ def tag(image: str, name: str) -> None:
     _buildah("tag", image, name)
 
 
-def publish(reference: str) -> None:
-    """Put a built image where nodes find it, uncompressed: compressing costs minutes."""
+def publish(reference: str, name: str | None = None) -> None:
+    """Put a built image where nodes find it, uncompressed: compressing costs minutes.
+
+    `name` is another name to find it by; its layers are there once.
+    """
+    name = name or reference
     with _alone():
-        if reference not in published():
+        if name not in published():
             source = f"containers-storage:[overlay@{cache() / 'images'}+{_RUN}]{reference}"
             copy = ["skopeo", "copy", "--quiet", "--dest-oci-accept-uncompressed-layers"]
-            output([*_APART, *copy, source, f"oci:{store()}:{reference}"])
+            output([*_APART, *copy, source, f"oci:{store()}:{name}"])
 
 
 def published() -> dict[str, str]:
@@ -167,7 +172,7 @@ def _forget_all_but(references: set[str]) -> None:
 
 
 def _ours(reference: str) -> bool:
-    recipes = (SERVICE, GPU_SERVICE, OPERATOR)
+    recipes = (SERVICE, GPU_SERVICE, DEVELOPMENT, OPERATOR)
     return reference.rpartition(":")[0] in {recipe.name for recipe in recipes}
 
 
