@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 
 import pytest
 
@@ -85,17 +86,13 @@ def kubectl(target: Target, request: pytest.FixtureRequest) -> Iterator[Kubectl]
     if request.node.stash.get(FAILED, False):
         folder = evidence.keep(request.node.name, inside)
         print(f"evidence: {folder}")
-    target.kubectl("delete", "namespace", name, "--wait=false")
+    target.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
 
 
 @pytest.fixture
 def start_load(kubectl: Kubectl, operator_image: str) -> Callable[..., load.Load]:
-    """Start open-loop load from inside the case's namespace."""
-
-    def start(url: str, body: dict[str, object], *, rate: float, count: int) -> load.Load:
-        return load.start(kubectl, operator_image, url, body, rate=rate, count=count)
-
-    return start
+    """Start open-loop load from inside the case's namespace; see `e2e.load.start`."""
+    return partial(load.start, kubectl, operator_image)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ def keep(case: str, kubectl: Kubectl) -> Path:
     folder = FOLDER / re.sub(r"[^\w.-]+", "-", case)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    kinds = _listable(kubectl)
+    kinds = listable(kubectl)
     _write(folder / "objects.yaml", kubectl, "get", kinds, "-o", "yaml")
     _write(folder / "overview.txt", kubectl, "get", kinds, "-o", "wide")
     _write(folder / "events.txt", kubectl, "get", "events", "--sort-by=.lastTimestamp")
@@ -30,7 +30,8 @@ def keep(case: str, kubectl: Kubectl) -> Path:
     return folder
 
 
-def _listable(kubectl: Kubectl) -> str:
+def listable(kubectl: Kubectl) -> str:
+    """Every kind of object that a namespace can hold, events aside."""
     kinds = kubectl("api-resources", "--verbs=list", "--namespaced", "-o", "name").split()
     return ",".join(kind for kind in kinds if not kind.startswith("events"))
 

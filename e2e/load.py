@@ -1,6 +1,10 @@
-"""An open-loop load generator that runs as a pod: requests leave on time, answered or not."""
+"""An open-loop load generator that runs as a pod: requests leave on time, answered or not.
+
+No request is sent again. Each answer is kept with its times and the fingerprint of its vectors.
+"""
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,36 +12,65 @@ from e2e.cluster.kubectl import Kubectl
 from e2e.cluster.waiting import until
 from e2e.workloads import python
 
-# Runs in the operator image, which has aiohttp; prints one line at the begin and one at the end.
+# Runs in the operator image, which has aiohttp. SIGUSR1 ends the sending, not the waiting for what
+# was sent. A pool of n connections is n clients of one connection each: every n-th request is its.
 _GENERATOR = """
-import asyncio, collections, json, sys
+import asyncio, itertools, json, signal, sys, time
 import aiohttp
 
-url, body, rate, count = sys.argv[1], json.loads(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
+url, body, rate, count, connections = sys.argv[1], sys.argv[2], *map(float, sys.argv[3:])
 
-async def post(session, outcomes):
+def clients():
+    many = int(connections) or 1
+    for _ in range(many):
+        connector = aiohttp.TCPConnector(limit=1 if connections else 0, force_close=not connections)
+        yield aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(120),
+                                    headers={"Content-Type": "application/json"})
+
+async def post(session, number, answers):
+    sent, fingerprint = time.time(), ""
     try:
-        async with session.post(url, json=body) as answer:
+        async with session.post(url, data=body.replace("{number}", str(number))) as answer:
             await answer.read()
-            outcomes[str(answer.status)] += 1
+            outcome = str(answer.status)
+            fingerprint = answer.headers.get("X-Vector-Fingerprint", "")
     except (aiohttp.ClientError, asyncio.TimeoutError) as lost:
-        outcomes[repr(lost)] += 1
+        outcome = repr(lost)
+    answers.append([sent, time.time(), outcome, fingerprint])
 
 async def main():
-    outcomes = collections.Counter()
-    loop = asyncio.get_running_loop()
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(60)) as session:
-        await post(session, collections.Counter())
-        print("begun", flush=True)
-        start = loop.time()
-        async with asyncio.TaskGroup() as group:
-            for number in range(count):
-                await asyncio.sleep(max(0, start + number / rate - loop.time()))
-                group.create_task(post(session, outcomes))
-    print(json.dumps(outcomes), flush=True)
+    answers, loop, ended = [], asyncio.get_running_loop(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGUSR1, ended.set)
+    sessions = list(clients())
+    await post(sessions[0], "first", [])
+    start = loop.time()
+    print("begun", time.time(), flush=True)
+    async with asyncio.TaskGroup() as group:
+        for number, session in zip(range(int(count)), itertools.cycle(sessions)):
+            await asyncio.sleep(max(0, start + number / rate - loop.time()))
+            if ended.is_set():
+                break
+            group.create_task(post(session, number, answers))
+    for session in sessions:
+        await session.close()
+    print(json.dumps(answers), flush=True)
 
 asyncio.run(main())
 """
+_END = "import os, signal; os.kill(1, signal.SIGUSR1)"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of one request."""
+
+    sent: float
+    """Unix time, as the generator's node has it."""
+    answered: float
+    outcome: str
+    """The status, or what went wrong on the way."""
+    fingerprint: str
+    """X-Vector-Fingerprint."""
 
 
 @dataclass(frozen=True)
@@ -46,23 +79,45 @@ class Load:
 
     kubectl: Kubectl
     name: str
-    count: int
+    begun: float
+    """Unix time of the first request that counts."""
 
-    def outcomes(self) -> dict[str, int]:
-        """How often each status or failure came, once the last request is answered."""
+    def end(self) -> None:
+        """Send nothing more; what was sent is still waited for."""
+        self.kubectl("exec", self.name, "--", "python3", "-c", _END)
+
+    def answers(self) -> list[Answer]:
+        """Every request in the order of sending, once the last one is answered."""
         done = "--for=jsonpath={.status.phase}=Succeeded"
         self.kubectl("wait", f"pod/{self.name}", done, "--timeout=180s", timeout=200)
-        outcomes: dict[str, int] = json.loads(self.kubectl("logs", self.name).splitlines()[-1])
-        return outcomes
+        lines = json.loads(self.kubectl("logs", self.name).splitlines()[-1])
+        return sorted((Answer(*line) for line in lines), key=lambda answer: answer.sent)
+
+    def outcomes(self) -> dict[str, int]:
+        """How often each status or failure came."""
+        return Counter(answer.outcome for answer in self.answers())
 
 
 def start(
-    kubectl: Kubectl, image: str, url: str, body: dict[str, Any], *, rate: float, count: int
+    kubectl: Kubectl,
+    image: str,
+    url: str,
+    body: dict[str, Any],
+    *,
+    rate: float,
+    count: int = 100_000,
+    connections: int = 8,
+    name: str = "load",
 ) -> Load:
-    """Begin to post `body` to `url`, `rate` times a second; returns when the load has begun."""
-    arguments = (url, json.dumps(body), str(rate), str(count))
-    kubectl.apply(python("load", image, _GENERATOR, *arguments))
+    """Begin to post `body` to `url`, `rate` times a second; returns when the load has begun.
+
+    `{number}` within the body becomes the request's number, so that no answer is remembered.
+    Connections are kept alive; with 0 each request opens one of its own.
+    """
+    arguments = (url, json.dumps(body), str(rate), str(count), str(connections))
+    kubectl.apply(python(name, image, _GENERATOR, *arguments))
     ready = "--for=jsonpath={.status.phase}=Running"
-    kubectl("wait", "pod/load", ready, "--timeout=90s")
-    until(lambda: "begun" in kubectl("logs", "load"), "first request of the load")
-    return Load(kubectl, "load", count)
+    kubectl("wait", f"pod/{name}", ready, "--timeout=90s")
+    until(lambda: "begun" in kubectl("logs", name), "first request of the load")
+    begun = kubectl("logs", name).split()[1]
+    return Load(kubectl, name, float(begun))
