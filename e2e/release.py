@@ -63,7 +63,7 @@ def previous(folder: Path) -> Path:
     return package(folder / source, folder)
 
 
-def images(operator: str, service: str) -> list[str]:
+def image_values(operator: str, service: str) -> list[str]:
     """The values by which the chart runs these two."""
     return [*_image("image", operator), *_image("service.image", service)]
 

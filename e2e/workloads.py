@@ -12,6 +12,16 @@ PROGRAM = "e2e"
 """The label that every pod of a case carries, with its name."""
 
 
+def restricted_namespace(name: str) -> Manifest:
+    """A namespace that admits only pods of the `restricted` Pod Security Standard."""
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": name, "labels": labels},
+    }
+
+
 def pod(
     name: str, image: str, command: Sequence[str], *, memory: str = "256Mi", **spec: Any
 ) -> Manifest:
