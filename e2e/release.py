@@ -12,6 +12,20 @@ CHART = REPOSITORY / "charts" / "smart-embedder"
 
 
 @dataclass(frozen=True)
+class Version:
+    """A chart, in its folder or packaged, and the images it is to run."""
+
+    chart: Path
+    operator: str
+    service: str
+
+    @property
+    def values(self) -> list[str]:
+        """What says so to helm."""
+        return [*_image("image", self.operator), *_image("service.image", self.service)]
+
+
+@dataclass(frozen=True)
 class Release:
     """One release by name, there or not."""
 
@@ -19,11 +33,12 @@ class Release:
     name: str
     namespace: str
 
-    def upgrade(self, chart: Path, *settings: str) -> str:
-        """Install it, or bring it to another chart or other values; returns what helm says."""
-        flags = [word for setting in settings for word in ("--set-json", setting)]
+    def upgrade(self, version: Version, *settings: str) -> str:
+        """Install it, or bring it to another version or other values; returns what helm says."""
+        values = [*version.values, *settings]
+        flags = [word for value in values for word in ("--set-json", value)]
         patience = ["--create-namespace", "--wait", "--timeout=3m"]
-        return self._helm("upgrade", "--install", self.name, chart, *patience, *flags)
+        return self._helm("upgrade", "--install", self.name, version.chart, *patience, *flags)
 
     def test(self) -> str:
         """What `helm test` says; raises CommandFailed unless it succeeds."""
@@ -49,10 +64,10 @@ def package(chart: Path, folder: Path, version: str | None = None) -> Path:
     return Path(said.strip().rpartition(": ")[2])
 
 
-def previous(folder: Path) -> Path:
+def previous_chart(folder: Path) -> Path:
     """The chart of the last release; today's under a lower version while there is none here."""
     released = output(
-        ["git", "tag", "--merged", "--sort=-version:refname", "--list", "v*"], cwd=REPOSITORY
+        ["git", "tag", "--merged=HEAD", "--sort=-version:refname", "--list", "v*"], cwd=REPOSITORY
     )
     if not released:
         return package(CHART, folder, "0.0.1")
@@ -61,11 +76,6 @@ def previous(folder: Path) -> Path:
     output(["git", "archive", f"--output={archive}", released.split()[0], source], cwd=REPOSITORY)
     output(["tar", "-xf", archive, "-C", folder])
     return package(folder / source, folder)
-
-
-def image_values(operator: str, service: str) -> list[str]:
-    """The values by which the chart runs these two."""
-    return [*_image("image", operator), *_image("service.image", service)]
 
 
 def _image(value: str, reference: str) -> list[str]:

@@ -8,7 +8,7 @@ from e2e.cluster.images import OPERATOR, REPOSITORY, SERVICE
 from e2e.cluster.progress import step
 from e2e.cluster.trouble import Trouble
 from e2e.questions import EMBEDDING, RERANK, ask
-from e2e.release import CHART, Release, image_values
+from e2e.release import CHART, Release, Version
 from e2e.target import Target, choose, helm
 
 RELEASE = "smart-embedder"
@@ -52,7 +52,7 @@ def bring_up(target: Target) -> str:
 def install(target: Target, operator: str, service: str, *settings: str) -> None:
     """Install or upgrade the chart with images that were just built."""
     release = Release(target.kubectl, RELEASE, NAMESPACE)
-    release.upgrade(CHART, *image_values(operator, service), *settings)
+    release.upgrade(Version(CHART, operator, service), *settings)
 
 
 def _show(embedding: Any, ranking: Any) -> None:
