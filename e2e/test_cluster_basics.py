@@ -1,16 +1,13 @@
 """What every Kubernetes does, and every later case relies on."""
 
 import errno
-import re
-import subprocess
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
-from e2e.cluster.commands import CommandFailed, environment
+from e2e.cluster.commands import CommandFailed
 from e2e.cluster.kubectl import Kubectl
+from e2e.port_forward import port_forward
 from e2e.questions import CONNECT, RESTRICTED
 from e2e.workloads import away_from, pod, python, web_server
 
@@ -35,22 +32,6 @@ def wait_for_end(kubectl: Kubectl, name: str) -> str:
     """A pod's last words, once it has ended well."""
     kubectl("wait", f"pod/{name}", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=90s")
     return kubectl("logs", name).strip()
-
-
-@contextmanager
-def port_forward(kubectl: Kubectl, what: str, port: int) -> Iterator[str]:
-    """An address on this computer that leads to a port in the cluster."""
-    words = [str(word) for word in kubectl.command("port-forward", what, f":{port}")]
-    with subprocess.Popen(
-        words, stdout=subprocess.PIPE, text=True, env=environment()
-    ) as forwarding:
-        assert forwarding.stdout is not None
-        try:
-            where = re.search(r"127\.0\.0\.1:\d+", forwarding.stdout.readline())
-            assert where is not None
-            yield f"http://{where[0]}"
-        finally:
-            forwarding.terminate()
 
 
 @pytest.mark.core

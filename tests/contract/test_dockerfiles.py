@@ -52,6 +52,11 @@ def lineage(file: str, target: str) -> list[tuple[str, str]]:
     return [*before, *stage.instructions]
 
 
+def settings(file: str, target: str) -> str:
+    """Every variable an image sets."""
+    return " ".join(arguments for word, arguments in lineage(file, target) if word == "ENV")
+
+
 @pytest.mark.parametrize(("file", "target"), IMAGES)
 def test_an_image_runs_as_a_numeric_user_that_is_not_root(file: str, target: str) -> None:
     users = [arguments for word, arguments in lineage(file, target) if word == "USER"]
@@ -98,10 +103,9 @@ def test_the_service_keeps_models_in_a_volume_and_has_a_healthcheck_without_a_sh
     file: str,
 ) -> None:
     service = stages(file)["service"]
-    settings = " ".join(service.all("ENV"))
 
     assert service.all("VOLUME") == ["/models"]
-    assert "HF_HOME=/models" in settings
+    assert "HF_HOME=/models" in settings(file, "service")
     assert re.search(r'CMD \["python3", "-c"', service.all("HEALTHCHECK")[0])
     assert service.all("ENTRYPOINT") == ['["smart-embedder"]']
 
@@ -123,9 +127,8 @@ def test_the_cpu_image_takes_torchs_cpu_wheels_and_the_gpu_image_a_recent_cuda()
 
 
 def test_the_gpu_image_lets_torch_grow_its_memory_in_segments() -> None:
-    settings = " ".join(stages("Dockerfile.gpu")["service"].all("ENV"))
-
-    assert "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True" in settings
+    variable = "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True"
+    assert variable in settings("Dockerfile.gpu", "service")
 
 
 @pytest.mark.parametrize(("file", "target"), IMAGES)

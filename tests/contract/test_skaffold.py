@@ -43,7 +43,7 @@ def test_every_profile_builds_the_two_images_that_the_chart_is_given() -> None:
     wanted = {artifact["image"] for artifact in CONFIG["build"]["artifacts"]}
     profiles = {profile["name"]: profile for profile in CONFIG["profiles"]}
 
-    assert set(profiles) == {"cpu", "gpu", "local"}
+    assert set(profiles) == {"sync", "cpu", "gpu", "local"}
     local = profiles["local"]["build"]["artifacts"]
     assert {artifact["image"] for artifact in local} == wanted
     templates = " ".join(release["setValueTemplates"].values())
@@ -53,7 +53,8 @@ def test_every_profile_builds_the_two_images_that_the_chart_is_given() -> None:
 def test_the_files_it_names_are_there() -> None:
     named = [*CONFIG["manifests"]["rawYaml"], CONFIG["deploy"]["helm"]["releases"][0]["chartPath"]]
     named += [artifact["docker"]["dockerfile"] for artifact in CONFIG["build"]["artifacts"]]
-    gpu = next(p for p in CONFIG["profiles"] if p["name"] == "gpu")
-    named += [patch["value"] for patch in gpu["patches"]]
+    patches = [patch for p in CONFIG["profiles"] for patch in p.get("patches", [])]
+    files = ("/dockerfile", "/rawYaml/0")
+    named += [patch["value"] for patch in patches if patch["path"].endswith(files)]
 
     assert all((ROOT / name).exists() for name in named)
