@@ -63,7 +63,7 @@ async def service(
     pass_seconds: float = 0.0,
     token_seconds: float = 0.0,
     batch_tokens: int = 16384,
-    bare: bool = False,
+    switched: bool = False,
     model: str = "",
     **environment: str,
 ) -> AsyncIterator[Service]:
@@ -84,7 +84,7 @@ async def service(
                 *costs,
                 "--batch-tokens",
                 str(batch_tokens),
-                *["--bare"] * bare,
+                *["--switched"] * switched,
                 "--model",
                 model,
             ),

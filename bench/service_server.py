@@ -7,10 +7,9 @@ import argparse
 import sys
 
 import uvloop
-from litestar.types import ASGIApp
 
 from bench.service_model import EMBEDDER, RERANKER, loader
-from smart_embedder.api.operations import Unmetered
+from bench.service_switch import Switch
 from smart_embedder.engine import Engine
 from smart_embedder.engine_options import engine_options
 from smart_embedder.lifecycle import Lifecycle
@@ -18,21 +17,22 @@ from smart_embedder.loading import Loader, load
 from smart_embedder.serve_command import serve
 from smart_embedder.server import Process
 from smart_embedder.settings import Settings, read_settings
+from smart_embedder.telemetry.logs import set_up_logs
 
 
-class Unwatched(Unmetered):
-    """Telemetry that is not there, to measure what it costs."""
-
-    def around(self, app: ASGIApp) -> ASGIApp:
-        """Leave the application as it is."""
-        return app
-
-
-def serve_bare(settings: Settings, models: Loader) -> int:
-    """Serve as `serve` does, without metrics, logs and traces."""
+def serve_switched(settings: Settings, models: Loader) -> int:
+    """Serve as `serve` does, with telemetry that can be switched."""
+    set_up_logs(settings)
     lifecycle = Lifecycle()
-    engine = Engine(engine_options(settings), loader=models, progress=lifecycle.report)
-    return int(uvloop.run(Process(settings, engine, lifecycle, Unwatched()).run()))
+    telemetry = Switch(settings, lifecycle)
+    engine = Engine(
+        engine_options(settings),
+        loader=models,
+        observer=telemetry.observer,
+        progress=lifecycle.report,
+    )
+    telemetry.follow(engine)
+    return int(uvloop.run(Process(settings, engine, lifecycle, telemetry).run()))
 
 
 def main() -> int:
@@ -42,7 +42,7 @@ def main() -> int:
     parser.add_argument("--pass-seconds", type=float, default=0.0)
     parser.add_argument("--token-seconds", type=float, default=0.0)
     parser.add_argument("--batch-tokens", type=int, default=16384)
-    parser.add_argument("--bare", action="store_true")
+    parser.add_argument("--switched", action="store_true")
     parser.add_argument("--model", help="a real embedding model in place of the null one")
     args = parser.parse_args()
     null = loader(
@@ -56,7 +56,7 @@ def main() -> int:
     settings = read_settings(
         host="127.0.0.1", port=args.port, embedding_model=embedder, reranker_model=reranker
     )
-    return serve_bare(settings, models) if args.bare else serve(settings, models)
+    return (serve_switched if args.switched else serve)(settings, models)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,20 @@
 """What watching costs: CPU time of the same requests without it, with it, and traced.
 
-The three services run at the same time and are loaded in turns, so that the machine's moods meet
-all of them; the figures are ratios of CPU seconds, which a busy neighbour hardly moves.
+One process serves all three (`bench.service_switch`) and is switched between short stretches of the
+same requests, so that a figure is a ratio of CPU seconds within some tenths of a second: the median
+of many such ratios hardly knows what else the machine does.
 """
 
 import asyncio
-import itertools
 import random
 import statistics
-from contextlib import AsyncExitStack
 
 from bench.service_cases import TEXTS_A_REQUEST, Figures, openai
-from bench.service_load import closed_loop
+from bench.service_load import Connection, closed_loop, request
 from bench.service_process import Service, service
+from bench.service_switch import SWITCH
 
-ROUNDS = 8
-ROUND_SECONDS = 2.0
+KINDS = ("bare", "watched", "traced")
 TRACED = {
     "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
     "OTEL_TRACES_SAMPLER_ARG": "0.1",
@@ -24,58 +23,66 @@ TRACED = {
 
 
 async def telemetry() -> Figures:
-    """What watching adds to a text: of nothing else at all, and of the smallest real model.
-
-    It costs the same whatever the model, so it is measured where nothing hides it, over the null
-    model, and compared with what a text costs there and with the demo models.
-    """
-    null = await _measured("bare", "watched", "traced")
-    demo = await _measured("bare", model="demo/bge-m3")
-    bare, watched, traced = (statistics.median(null[kind]) for kind in null)
-    text = statistics.median(demo["bare"])
-    return {
-        "null_model_cpu_seconds_per_1000_texts": bare,
-        "demo_model_cpu_seconds_per_1000_texts": text,
-        "metrics_and_logs_cpu_seconds_per_1000_texts": watched - bare,
-        "traces_too_cpu_seconds_per_1000_texts": traced - bare,
-        "metrics_and_logs_share_of_null": _share(null["watched"], null["bare"]),
-        "traces_too_share_of_null": _share(null["traced"], null["bare"]),
-        "metrics_and_logs_share": (watched - bare) / text,
-        "traces_too_share": (traced - bare) / text,
-    }
-
-
-async def _measured(*wanted: str, model: str = "") -> dict[str, list[float]]:
-    """CPU seconds for 1,000 texts, round by round: bare, watched, or with a tenth traced."""
-    dice = random.Random(5)
-    requests = itertools.cycle([openai(dice, TEXTS_A_REQUEST) for _ in range(2000)])
-    async with AsyncExitStack() as stack:
-        receiver = await stack.enter_async_context(_Receiver())
-        settings = {
-            "bare": {},
-            "watched": {"LOG_LEVEL": "INFO"},
-            "traced": {"LOG_LEVEL": "INFO", "OTLP_ENDPOINT": receiver, **TRACED},
+    """What watching adds to a text of the null model, where nothing hides it, and of a demo one."""
+    null = await _measured(rounds=100, requests=300)
+    demo = await _measured(rounds=60, requests=60, model="demo/bge-m3")
+    figures: Figures = {}
+    for name, spent in {"null": null, "demo": demo}.items():
+        figures |= {
+            f"{name}_bare_cpu_seconds_per_1000_texts": statistics.median(spent["bare"]),
+            **_added(f"{name}_metrics_and_logs", spent["watched"], spent["bare"]),
+            **_added(f"{name}_traces_too", spent["traced"], spent["bare"]),
         }
-        servers: dict[str, Service] = {}
-        for kind in wanted:
-            started = service(bare=kind == "bare", model=model, **settings[kind])
-            servers[kind] = await stack.enter_async_context(started)
-            await closed_loop(servers[kind].port, requests, connections=8, seconds=1)
-        spent: dict[str, list[float]] = {kind: [] for kind in servers}
-        for _ in range(ROUNDS):
-            for kind, server in servers.items():
-                before = server.cpu_seconds
-                tally = await closed_loop(
-                    server.port, requests, connections=8, seconds=ROUND_SECONDS
-                )
-                texts = tally.statuses[200] * TEXTS_A_REQUEST
-                spent[kind].append((server.cpu_seconds - before) / texts * 1000)
+    return figures
+
+
+async def _measured(*, rounds: int, requests: int, model: str = "") -> dict[str, list[float]]:
+    """CPU seconds for 1,000 texts, stretch by stretch; each round has one of every kind."""
+    dice = random.Random(5)
+    prepared = [openai(dice, TEXTS_A_REQUEST) for _ in range(requests)]
+    spent: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    async with (
+        _Receiver() as receiver,
+        service(
+            switched=True,
+            model=model,
+            LOG_LEVEL="INFO",
+            EMBEDDING_CACHE_SIZE="0",  # the same texts come again
+            OTLP_ENDPOINT=receiver,
+            **TRACED,
+        ) as server,
+    ):
+        for number in range(-2, rounds):  # two to warm up
+            for kind in random.Random(number).sample(KINDS, len(KINDS)):
+                seconds = await _stretch(server, kind, prepared)
+                if number >= 0:
+                    spent[kind].append(seconds / (requests * TEXTS_A_REQUEST) * 1000)
     return spent
 
 
-def _share(with_it: list[float], without: list[float]) -> float:
-    """Median of the rounds' ratios, each pair of one round."""
-    return statistics.median(a / b for a, b in zip(with_it, without, strict=True)) - 1
+async def _stretch(server: Service, kind: str, prepared: list[bytes]) -> float:
+    """CPU seconds of the server for these requests, watched in this way."""
+    before = await _switch(server, kind)
+    await closed_loop(server.port, iter(prepared), connections=8, seconds=60)
+    return await _switch(server, kind) - before
+
+
+async def _switch(server: Service, kind: str) -> float:
+    connection = await Connection.open(server.port, keep_body=True)
+    outcome = await connection.send(request(SWITCH + kind, b""))
+    connection.close()
+    return int(outcome.body) / 1e9
+
+
+def _added(name: str, with_it: list[float], without: list[float]) -> Figures:
+    """The median of the rounds' ratios, and its quartiles."""
+    ratios = [a / b - 1 for a, b in zip(with_it, without, strict=True)]
+    lower, middle, upper = statistics.quantiles(ratios, n=4)
+    return {
+        f"{name}_share": middle,
+        f"{name}_share_quartiles": f"{lower:.3f} {upper:.3f}",
+        f"{name}_microseconds_a_text": middle * statistics.median(without) * 1000,
+    }
 
 
 class _Receiver:

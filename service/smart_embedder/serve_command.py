@@ -60,10 +60,11 @@ def serve(settings: Settings, loader: Loader = load) -> int:
     from smart_embedder.server import Process  # noqa: PLC0415 - as above
     from smart_embedder.telemetry.logs import set_up_logs  # noqa: PLC0415 - as above
     from smart_embedder.telemetry.telemetry import Telemetry  # noqa: PLC0415 - as above
+    from smart_embedder.telemetry.tracing import set_up_tracing  # noqa: PLC0415 - as above
 
-    set_up_logs(settings)
+    page = set_up_logs(settings)
     lifecycle = Lifecycle()
-    telemetry = Telemetry(settings, lifecycle)
+    telemetry = Telemetry(settings, lifecycle, set_up_tracing(settings))
     engine = Engine(
         engine_options(settings),
         loader=loader,
@@ -75,6 +76,7 @@ def serve(settings: Settings, loader: Loader = load) -> int:
         return int(uvloop.run(Process(settings, engine, lifecycle, telemetry).run()))
     finally:
         telemetry.close()
+        page.flush()
 
 
 def _flags(args: argparse.Namespace) -> dict[str, Any]:

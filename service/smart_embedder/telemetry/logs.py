@@ -1,12 +1,16 @@
 """Logs: structlog for everybody, one line of JSON each, or readable ones on a terminal.
 
-Our own lines are written straight to the stream, because there is one for each request; those of
-the libraries come through the standard library and look the same. What is never logged is decided
-where lines are written: no text, no token, no body.
+Our own lines are written straight to the stream; those of the libraries come through the standard
+library and look the same. The lines of requests, of which there may be thousands a second, are
+written together. What is never logged is decided where lines are written: no text, no token, no
+body.
 """
 
+import asyncio
 import logging
 import sys
+import threading
+from collections.abc import Callable
 from typing import BinaryIO
 
 import orjson
@@ -15,11 +19,16 @@ from structlog.typing import Processor
 
 from smart_embedder.settings import Settings
 
+REQUESTS = "smart_embedder.request"
+"""The logger of the one line that each request leaves."""
+GATHERED_SECONDS = 0.1
+"""How long a request's line may wait for others. Each write gives the interpreter away to another
+thread and waits to have it back, which costs a busy service more than all the rest of watching."""
+
 _QUIET = ("httpx", "httpcore", "urllib3", "huggingface_hub", "transformers", "filelock")
 """Libraries that tell their own story at INFO; theirs is heard from WARNING on."""
 
 _FACTS: list[Processor] = [
-    structlog.contextvars.merge_contextvars,
     structlog.processors.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
@@ -34,32 +43,79 @@ _FOR_PEOPLE: list[Processor] = [
 ]
 
 
-def set_up_logs(settings: Settings, stream: BinaryIO | None = None) -> None:
-    """Configure structlog and the standard library, once, for the process."""
+class Page:
+    """The stream that lines are written to, in their order."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._gathered: list[bytes] = []
+        self._lock = threading.Lock()
+        """Some lines come from the thread of a device."""
+
+    def write(self, line: bytes) -> None:
+        """Write a line, after those that have been gathered."""
+        with self._lock:
+            self._gathered += line, b"\n"
+            self._write_gathered()
+
+    def gather(self, line: bytes) -> None:
+        """Keep a request's line for the next write, which is soon."""
+        with self._lock:
+            if not self._gathered:
+                asyncio.get_running_loop().call_later(GATHERED_SECONDS, self.flush)
+            self._gathered += line, b"\n"
+
+    def flush(self) -> None:
+        """Write what has been gathered."""
+        with self._lock:
+            self._write_gathered()
+
+    def _write_gathered(self) -> None:
+        self._stream.write(b"".join(self._gathered))
+        self._stream.flush()
+        self._gathered.clear()
+
+
+class _Lines:
+    """What structlog takes for a logger: lines of every level go one way."""
+
+    def __init__(self, write: Callable[[bytes], None]) -> None:
+        self.debug = self.info = self.warning = self.error = self.critical = write
+
+
+def set_up_logs(settings: Settings, stream: BinaryIO | None = None) -> Page:
+    """Configure structlog and the standard library, once, for the process.
+
+    Returns:
+        The page, to be flushed at the end.
+    """
     level = logging.getLevelNamesMapping()[settings.log_level]
     if not settings.enable_logging:
         level = logging.CRITICAL + 1
-    page = stream or sys.stderr.buffer
-    rendering = _AS_JSON if settings.json_output or not page.isatty() else _FOR_PEOPLE
+    file = stream or sys.stderr.buffer
+    rendering = _AS_JSON if settings.json_output or not file.isatty() else _FOR_PEOPLE
+    page = Page(file)
+    straight, gathering = _Lines(page.write), _Lines(page.gather)
     structlog.configure(
         processors=[*_FACTS, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.BytesLoggerFactory(page),
+        logger_factory=lambda *name: gathering if name == (REQUESTS,) else straight,
     )
     root = logging.getLogger()
-    root.handlers = [_Foreign(page, rendering)]
+    root.handlers = [_Foreign(straight, rendering)]
     root.setLevel(level)
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
+    return page
 
 
 class _Foreign(logging.Handler):
     """Writes what the libraries log the way our own lines are written."""
 
-    def __init__(self, page: BinaryIO, rendering: list[Processor]) -> None:
+    def __init__(self, straight: _Lines, rendering: list[Processor]) -> None:
         super().__init__()
         self._logger = structlog.wrap_logger(
-            structlog.BytesLogger(page),
+            straight,
             processors=[*_FACTS, *rendering],
             wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
         )

@@ -6,7 +6,7 @@ go on working. `tests/service/telemetry/metric_names.txt` holds the list against
 
 from collections.abc import Callable, Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client import CollectorRegistry, Info
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
@@ -14,7 +14,9 @@ from prometheus_client.registry import Collector
 
 from smart_embedder.results import State
 from smart_embedder.runtime.memory import DeviceMemory
+from smart_embedder.scheduling.observer import Kind
 from smart_embedder.scheduling.statistics import QueueSnapshot
+from smart_embedder.telemetry.instruments import Counter, Gauge, Histogram
 
 # From a cached query of a millisecond to a bulk request near its timeout of 90 s.
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
@@ -75,8 +77,8 @@ class Metrics:
         )
         _start_at_zero(self.embedding_rejected, REFUSALS)
         for status in STATUSES:
-            self.embedding_requests.labels(status, "/embeddings")
-        self.embedding_seconds.labels("/embeddings")
+            self.embedding_requests.inc(status, "/embeddings", by=0)
+        self.embedding_seconds.start("/embeddings")
 
     def _reranks(self) -> None:
         self.rerank_requests = self._counter(
@@ -142,7 +144,7 @@ class Metrics:
             "smart_embedder_pass_timeouts", "Passes stopped at their hard limit", "kind"
         )
         _start_at_zero(self.cancelled, LOSSES)
-        _start_at_zero(self.timeouts, ("embed", "rerank"))
+        _start_at_zero(self.timeouts, Kind)
 
     def _process(self) -> None:
         self.state = self._gauge(
@@ -158,18 +160,24 @@ class Metrics:
             *("role", "name", "revision", "fingerprint"),
         )
         for state in State:
-            self.state.labels(state)
+            self.state.set(0, state)
 
     def _counter(self, name: str, words: str, *labels: str) -> Counter:
-        return Counter(name, words, labels, registry=self.registry)
+        counter = Counter(name, words, *labels)
+        self.registry.register(counter)
+        return counter
 
     def _gauge(self, name: str, words: str, *labels: str) -> Gauge:
-        return Gauge(name, words, labels, registry=self.registry)
+        gauge = Gauge(name, words, *labels)
+        self.registry.register(gauge)
+        return gauge
 
     def _histogram(
         self, name: str, words: str, buckets: tuple[float, ...], *labels: str
     ) -> Histogram:
-        return Histogram(name, words, labels, buckets=buckets, registry=self.registry)
+        histogram = Histogram(name, words, buckets, *labels)
+        self.registry.register(histogram)
+        return histogram
 
 
 class _Live(Collector):
@@ -237,4 +245,4 @@ class _Live(Collector):
 
 def _start_at_zero(metric: Counter, values: Iterable[str]) -> None:
     for value in values:
-        metric.labels(value)
+        metric.inc(value, by=0)

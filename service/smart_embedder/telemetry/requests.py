@@ -5,159 +5,157 @@ what from the `Call` that the service leaves in the scope.
 """
 
 import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
 
 import structlog
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, HTTPResponseStartEvent, HTTPScope, Message, Receive, Scope, Send
-from opentelemetry import trace
-from opentelemetry.trace import Span, Status, StatusCode
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+from opentelemetry.util.types import AttributeValue
 
-from smart_embedder.api.call import Call, Work
+from smart_embedder.api.call import Call
 from smart_embedder.scheduling.observer import Kind
+from smart_embedder.telemetry.logs import REQUESTS
 from smart_embedder.telemetry.metrics import Metrics
 from smart_embedder.telemetry.recent import Recent
-from smart_embedder.telemetry.tracing import Tracing, inject
-from smart_embedder.telemetry.watch import exemplar_of
+from smart_embedder.telemetry.tracing import Trace, Tracing, recording
 
 GONE = 499
 """nginx's status for a client that left before its answer; nobody receives it."""
-
-log = structlog.get_logger("smart_embedder.request")
+_OPERATIONS = ("/health", "/metrics", "/stats", "/docs", "/redoc", "/openapi")
 
 
 @dataclass(slots=True)
 class Visit:
     """One request on its way."""
 
+    method: str
+    route: str
     started: float = field(default_factory=time.perf_counter)
     began: int = field(default_factory=time.time_ns)
     status: int = GONE
-    span: Span | None = None
+    trace: Trace | None = None
+    """None where nothing is traced."""
+    seconds: float = 0.0
+    """From its first byte to the last of its answer."""
 
     @property
-    def seconds(self) -> float:
-        """Since the request came."""
-        return time.perf_counter() - self.started
+    def recorded(self) -> Trace | None:
+        """Its trace, when somebody will see it."""
+        return self.trace if self.trace and self.trace.recorded else None
 
 
 class Watched:
     """The service's application, watched."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, tracing: Tracing, recent: Recent) -> None:
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, tracing: Tracing | None, recent: Recent
+    ) -> None:
         self._app = app
         self._metrics = metrics
         self._tracing = tracing
         self._recent = recent
+        # Bound here, once: a logger that is not is put together again at every line.
+        self._log = structlog.get_logger(REQUESTS).bind()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request and tell of it."""
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
-        visit = Visit()
+        visit = Visit(scope["method"], scope["path"])
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
                 visit.status = message["status"]
-                if visit.span:
-                    _add_headers(message, inject(visit.span))
+                if visit.trace:
+                    message["headers"] = [*message["headers"], *visit.trace.headers()]
             await send(message)
 
-        with self._span(scope, visit):
+        with self._traced(scope, visit):
             try:
                 await self._app(scope, receive, sending)
             finally:
                 self._tell(scope, visit)
 
-    def _span(self, scope: HTTPScope, visit: Visit) -> AbstractContextManager[object]:
-        """Make the request's span current; public paths are not worth one."""
-        if self._tracing.off or _is_operation(scope["path"]):
+    def _traced(self, scope: HTTPScope, visit: Visit) -> AbstractContextManager[None]:
+        """Decide whether the request is recorded; public paths are not worth a span."""
+        if self._tracing is None or scope["path"].startswith(_OPERATIONS):
             return nullcontext()
-        headers = {
-            key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]
-        }
-        visit.span = self._tracing.begin(str(scope["method"]), headers, visit.began)
-        return trace.use_span(visit.span, end_on_exit=True)
+        visit.trace = self._tracing.begin(visit.method, scope["headers"], visit.began)
+        return recording(visit.trace) if visit.recorded else nullcontext()
 
     def _tell(self, scope: HTTPScope, visit: Visit) -> None:
+        visit.seconds = time.perf_counter() - visit.started
         call = scope.get("state", {}).get("call")
-        if not isinstance(call, Call) or call.public:
-            log.debug("request", path=scope["path"], status=visit.status)
-            return
-        route = scope.get("path_template") or scope["path"]
-        kind = call.work.kind if call.work else _kind_of(route)
-        self._count(call, visit, kind, route)
-        if visit.span and visit.span.is_recording():
-            self._trace(visit.span, visit, call, str(scope["method"]), route)
-        self._log(call, visit, kind, route)
-
-    def _count(self, call: Call, visit: Visit, kind: Kind, route: str) -> None:
-        metrics, outcome = self._metrics, outcome_of(visit.status)
-        exemplar = exemplar_of(self._tracing)
-        if kind is Kind.RERANK:
-            metrics.rerank_requests.labels(outcome).inc()
-            metrics.rerank_seconds.observe(visit.seconds, exemplar)
+        if isinstance(call, Call) and not call.public:
+            visit.route = scope.get("path_template") or visit.route
+            kind = call.work.kind if call.work else _kind_of(visit.route)
+            outcome = outcome_of(visit.status)
+            self._count(call, visit, kind, outcome)
+            self._write(call, visit, kind, outcome)
         else:
-            metrics.embedding_requests.labels(outcome, route).inc()
-            metrics.embedding_seconds.labels(route).observe(visit.seconds, exemplar)
+            call = None
+            self._log.debug("request", path=visit.route, status=visit.status)
+        if self._tracing and visit.recorded:
+            _record(self._tracing, visit.recorded, visit, call)
+
+    def _count(self, call: Call, visit: Visit, kind: Kind, outcome: str) -> None:
+        metrics = self._metrics
+        trace = visit.recorded.id if visit.recorded else None
+        if kind is Kind.RERANK:
+            rejected = metrics.rerank_rejected
+            metrics.rerank_requests.inc(outcome)
+            metrics.rerank_seconds.observe(visit.seconds, trace=trace)
+        else:
+            rejected = metrics.embedding_rejected
+            metrics.embedding_requests.inc(outcome, visit.route)
+            metrics.embedding_seconds.observe(visit.seconds, visit.route, trace=trace)
         if call.error == "rate_limited":
-            rejected = (
-                metrics.rerank_rejected if kind is Kind.RERANK else metrics.embedding_rejected
-            )
-            rejected.labels("rate").inc()
-        metrics.answers.labels(call.dialect or "unknown", str(visit.status)).inc()
+            rejected.inc("rate")
+        metrics.answers.inc(call.dialect or "unknown", str(visit.status))
         if call.work:
-            owner = call.token_name or "anonymous"
             for model in call.work.models:
-                metrics.tokens.labels(owner, model).inc(call.work.tokens)
+                metrics.tokens.inc(call.token_name or "anonymous", model, by=call.work.tokens)
         self._recent.add(visit.seconds)
 
-    def _trace(self, span: Span, visit: Visit, call: Call, method: str, route: str) -> None:
-        if call.work:
-            self._tracing.encoded(call.work.finished)
-        span.update_name(f"{method} {route}")
-        span.set_attributes(
-            {
-                "http.request.method": method,
-                "http.route": route,
-                "http.response.status_code": visit.status,
-                "smart_embedder.request_id": call.headers["x-request-id"],
-                "smart_embedder.dialect": call.dialect,
-                **({} if call.work is None else _facts(call.work)),
-            }
+    def _write(self, call: Call, visit: Visit, kind: Kind, outcome: str) -> None:
+        """Write the one line of this request."""
+        self._log.info(
+            "request",
+            request_id=call.headers["x-request-id"],
+            kind=kind.value,
+            dialect=call.dialect or None,
+            route=visit.route,
+            client=call.client,
+            status=visit.status,
+            outcome=outcome,
+            error=call.error,
+            total_ms=_milliseconds(visit.seconds),
+            **_work(call),
+            **({"trace_id": visit.trace.id} if visit.trace else {}),
         )
-        if visit.status >= 500:
-            span.set_status(Status(StatusCode.ERROR, call.error or ""))
 
-    def _log(self, call: Call, visit: Visit, kind: Kind, route: str) -> None:
-        context = visit.span.get_span_context() if visit.span else None
-        line: dict[str, Any] = {
-            "request_id": call.headers["x-request-id"],
-            "kind": kind.value,
-            "dialect": call.dialect or None,
-            "route": route,
-            "client": call.client,
-            "status": visit.status,
-            "outcome": outcome_of(visit.status),
-            "error": call.error,
-            "total_ms": round(visit.seconds * 1000, 3),
-        }
-        if context:
-            line["trace_id"] = trace.format_trace_id(context.trace_id)
-        if call.work:
-            timings = call.work.timings
-            line |= {
-                "model": ",".join(call.work.models),
-                "texts": call.work.texts,
-                "tokens": call.work.tokens,
-                "tokenize_ms": round(timings.tokenize * 1000, 3),
-                "queue_ms": round(timings.queue * 1000, 3),
-                "inference_ms": round(timings.inference * 1000, 3),
-            }
-        log.info("request", **line)
+
+def _record(tracing: Tracing, trace: Trace, visit: Visit, call: Call | None) -> None:
+    """Make the spans of a request; one that nothing is served for has but its own."""
+    attributes: dict[str, AttributeValue] = {
+        "http.request.method": visit.method,
+        "http.response.status_code": visit.status,
+    }
+    if call:
+        attributes["http.route"] = visit.route
+        attributes["smart_embedder.request_id"] = call.headers["x-request-id"]
+        attributes["smart_embedder.dialect"] = call.dialect
+    if call and call.work:
+        trace.encoded(call.work.finished)
+        attributes["smart_embedder.model"] = ",".join(call.work.models)
+        attributes["smart_embedder.texts"] = call.work.texts
+        attributes["smart_embedder.tokens"] = call.work.tokens
+    name = f"{visit.method} {visit.route}" if call else visit.method
+    error = (call and call.error) or "" if visit.status >= 500 else None
+    tracing.finish(trace, name, attributes, error)
 
 
 def outcome_of(status: int) -> str:
@@ -171,25 +169,25 @@ def outcome_of(status: int) -> str:
     return "rejected" if status in (429, 503) else "error"
 
 
-def _facts(work: Work) -> dict[str, str | int]:
+def _work(call: Call) -> Mapping[str, str | int | float]:
+    """What the engine did for a request, for its line."""
+    if call.work is None:
+        return {}
+    timings = call.work.timings
     return {
-        "smart_embedder.model": ",".join(work.models),
-        "smart_embedder.texts": work.texts,
-        "smart_embedder.tokens": work.tokens,
+        "model": ",".join(call.work.models),
+        "texts": call.work.texts,
+        "tokens": call.work.tokens,
+        "tokenize_ms": _milliseconds(timings.tokenize),
+        "queue_ms": _milliseconds(timings.queue),
+        "inference_ms": _milliseconds(timings.inference),
     }
+
+
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1000, 3)
 
 
 def _kind_of(route: str) -> Kind:
     """What a request that never reached the engine was for, by its path."""
     return Kind.RERANK if "rerank" in route or route.endswith("score") else Kind.EMBED
-
-
-def _is_operation(path: str) -> bool:
-    return path.startswith(("/health", "/metrics", "/stats", "/docs", "/redoc", "/openapi"))
-
-
-def _add_headers(message: HTTPResponseStartEvent, headers: dict[str, str]) -> None:
-    message["headers"] = [
-        *message.get("headers", ()),
-        *((name.encode(), value.encode()) for name, value in headers.items()),
-    ]

@@ -16,27 +16,25 @@ from smart_embedder.settings import Settings
 from smart_embedder.telemetry.metrics import Metrics
 from smart_embedder.telemetry.recent import Recent
 from smart_embedder.telemetry.requests import Watched
-from smart_embedder.telemetry.tracing import Tracing, set_up_tracing
+from smart_embedder.telemetry.tracing import Tracing
 from smart_embedder.telemetry.watch import Watch
 
 
 class Telemetry:
     """The metrics, traces and percentiles of one process."""
 
-    def __init__(
-        self, settings: Settings, lifecycle: Lifecycle, tracing: Tracing | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, lifecycle: Lifecycle, tracing: Tracing | None) -> None:
         self._settings = settings
         self._lifecycle = lifecycle
         self._engine: Engine | None = None
         self.metrics = Metrics(self._queue, self.memory)
-        self.tracing = tracing or set_up_tracing(settings)
+        self._tracing = tracing
         self._recent = Recent()
 
     @property
     def observer(self) -> Observer:
         """What the engine reports to."""
-        return Watch(self.metrics, self.tracing)
+        return Watch(self.metrics, self._tracing)
 
     def follow(self, engine: Engine) -> None:
         """Read the live gauges from this engine from now on."""
@@ -44,17 +42,17 @@ class Telemetry:
 
     def around(self, app: ASGIApp) -> ASGIApp:
         """Watch every request of an application."""
-        return Watched(app, self.metrics, self.tracing, self._recent)
+        return Watched(app, self.metrics, self._tracing, self._recent)
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """Give the content of /metrics."""
         for state in State:
-            self.metrics.state.labels(state).set(state is self._lifecycle.state)
+            self.metrics.state.set(state is self._lifecycle.state, state)
         if self._engine:
             self.metrics.alive.set(self._engine.health.alive)
         self.metrics.info.info(self._info())
         for role, card in self._served():
-            self.metrics.models.labels(role, card.name, card.revision, card.fingerprint).set(1)
+            self.metrics.models.set(1, role, card.name, card.revision, card.fingerprint)
         return self.metrics.render(accept)
 
     def latency(self) -> Percentiles:
@@ -63,7 +61,8 @@ class Telemetry:
 
     def close(self) -> None:
         """Send what is left."""
-        self.tracing.close()
+        if self._tracing:
+            self._tracing.close()
 
     def _queue(self) -> QueueSnapshot:
         return self._engine.queue() if self._engine else QueueSnapshot()

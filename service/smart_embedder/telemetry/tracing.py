@@ -1,79 +1,179 @@
 """Spans over OTLP: one for each request with its stages, one for each batch, linked.
 
-Without an endpoint nothing here is built and `Tracing.off` costs one comparison a request. Texts
-never become attributes.
+Whether a request is recorded is decided when it comes; what it went through is measured anyway and
+becomes spans when its answer has left. A request that is not recorded costs its decision alone, and
+without an endpoint nothing here is built. Texts never become attributes.
 """
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
-from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
-from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode
+from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import (
+    Link,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    format_span_id,
+    format_trace_id,
+    get_current_span,
+)
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.util.types import AttributeValue
 
 from smart_embedder.scheduling.observer import Answered, BatchFacts, Outcome
 from smart_embedder.settings import Settings
+from smart_embedder.telemetry.exporting import exporter
 
 NANOSECONDS = 1e9
+Headers = Iterable[tuple[bytes, bytes]]
+Attributes = Mapping[str, AttributeValue]
+
 _W3C = TraceContextTextMapPropagator()
+_W3C_HEADERS = frozenset(name.encode() for name in _W3C.fields)
+_NOWHERE = Context()
+_SCOPE = InstrumentationScope("smart_embedder")
+_SAMPLED, _DROPPED = TraceFlags(TraceFlags.SAMPLED), TraceFlags(TraceFlags.DEFAULT)
 
 
-class Tracing:
-    """The tracer of one process, or none."""
+class Trace:
+    """Where a request stands in a trace, and what it leaves behind when it is recorded."""
 
-    def __init__(self, provider: TracerProvider | None) -> None:
-        self._provider = provider
-        self._tracer = provider.get_tracer("smart_embedder") if provider else None
+    __slots__ = ("began", "context", "parent", "stages")
+
+    def __init__(self, context: SpanContext, parent: SpanContext | None, began: int) -> None:
+        self.context = context
+        self.parent = parent
+        self.began = began
+        self.stages: list[tuple[str, int, int]] = []
+        """Each stage's name, beginning and end, in nanoseconds since the epoch."""
 
     @property
-    def off(self) -> bool:
-        """Whether nothing is traced."""
-        return self._tracer is None
+    def recorded(self) -> bool:
+        """Whether anybody will see it."""
+        return bool(self.context.trace_flags.sampled)
 
-    def begin(self, method: str, headers: Mapping[str, str], started: int) -> Span:
-        """Open the span of a request, in its caller's trace when it sent one."""
-        assert self._tracer is not None  # noqa: S101 - callers ask `off` first
-        parent: Context = _W3C.extract(headers)
-        return self._tracer.start_span(method, parent, kind=SpanKind.SERVER, start_time=started)
+    @property
+    def id(self) -> str:
+        """As logs and exemplars name it."""
+        return format_trace_id(self.context.trace_id)
 
-    def stages(self, answered: Answered) -> None:
-        """Add what a request went through to its span: the stages were measured once, elsewhere."""
-        span = trace.get_current_span()
-        if not isinstance(span, ReadableSpan) or span.start_time is None:
-            return  # not sampled
-        now = time.time_ns()
+    def answered(self, answered: Answered) -> None:
+        """Keep the stages of work that has ended this moment."""
         spent = answered.tokenize + answered.queue + answered.inference
-        begins = now - int(spent * NANOSECONDS)
-        self._stage("admit", span.start_time, begins)
+        begins = time.time_ns() - int(spent * NANOSECONDS)
+        self.stages.append(("admit", self.began, begins))
         for name, seconds in (
             ("tokenize", answered.tokenize),
             ("queue", answered.queue),
             ("inference", answered.inference),
         ):
             ends = begins + int(seconds * NANOSECONDS)
-            self._stage(name, begins, ends)
+            self.stages.append((name, begins, ends))
             begins = ends
 
     def encoded(self, since: int) -> None:
-        """Add the stage from the last vector to the last byte."""
-        self._stage("encode", since, time.time_ns())
+        """Keep the stage from the last vector to the last byte."""
+        self.stages.append(("encode", since, time.time_ns()))
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """Write the headers by which others continue it."""
+        context = self.context
+        ids = f"{self.id}-{format_span_id(context.span_id)}"
+        headers = [(b"traceparent", f"00-{ids}-{context.trace_flags:02x}".encode())]
+        if context.trace_state:
+            headers.append((b"tracestate", context.trace_state.to_header().encode()))
+        return headers
+
+
+_current: ContextVar[Trace | None] = ContextVar("trace", default=None)
+
+
+def current() -> Trace | None:
+    """Return the trace of the calling request, when it is recorded."""
+    return _current.get()
+
+
+@contextmanager
+def recording(trace: Trace) -> Iterator[None]:
+    """Make a trace the current one inside."""
+    token = _current.set(trace)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+class Tracing:
+    """Decides what is recorded and makes its spans.
+
+    The SDK brings the sampler, the ids, the batching and the exporter, as the OTEL_* variables say.
+    Its live spans are passed by: an eighth of the price is what a span costs that is made in one
+    piece from what is known already.
+    """
+
+    def __init__(self, provider: TracerProvider, to: SpanExporter) -> None:
+        self._sampler = provider.sampler
+        self._ids = provider.id_generator
+        self._resource = _KnownResource(provider.resource)
+        self._processor = BatchSpanProcessor(to)
+
+    def begin(self, method: str, headers: Headers, began: int) -> Trace:
+        """Decide about a request, in its caller's trace when it sent one."""
+        context = _caller(headers)
+        parent = get_current_span(context).get_span_context() if context else None
+        known = parent if parent and parent.is_valid else None
+        trace_id = known.trace_id if known else self._ids.generate_trace_id()
+        decision = self._sampler.should_sample(context, trace_id, method, SpanKind.SERVER)
+        own = SpanContext(
+            trace_id,
+            self._ids.generate_span_id(),
+            is_remote=False,
+            trace_flags=_SAMPLED if decision.decision is Decision.RECORD_AND_SAMPLE else _DROPPED,
+            trace_state=decision.trace_state,
+        )
+        return Trace(own, known, began)
+
+    def finish(self, trace: Trace, name: str, attributes: Attributes, error: str | None) -> None:
+        """Make a request's spans; `error` says what went wrong on our side."""
+        for stage, begins, ends in trace.stages:
+            self._make(stage, self._beside(trace.context), trace.context, begins, ends)
+        self._make(
+            name,
+            trace.context,
+            trace.parent,
+            trace.began,
+            time.time_ns(),
+            kind=SpanKind.SERVER,
+            attributes=attributes,
+            status=Status() if error is None else Status(StatusCode.ERROR, error),
+        )
 
     def batch(self, batch: BatchFacts, seconds: float, outcome: Outcome) -> None:
-        """Report one pass, linked to the requests it served; a trace of its own."""
+        """Report a pass that served recorded requests, linked to them; a trace of its own."""
         served = {each.span_id: each for each in batch.traces if isinstance(each, SpanContext)}
-        if self._tracer is None or not served:
+        if not served:
             return
         now = time.time_ns()
-        span = self._tracer.start_span(
+        self._make(
             f"batch {batch.kind}",
-            Context({}),
-            start_time=now - int(seconds * NANOSECONDS),
+            SpanContext(
+                self._ids.generate_trace_id(), self._ids.generate_span_id(), False, _SAMPLED
+            ),
+            None,
+            now - int(seconds * NANOSECONDS),
+            now,
             links=[Link(context) for context in served.values()],
             attributes={
                 "smart_embedder.device": batch.device,
@@ -82,74 +182,73 @@ class Tracing:
                 "smart_embedder.tokens": batch.tokens,
                 "smart_embedder.fill_ratio": batch.fill,
             },
+            status=Status() if outcome == "success" else Status(StatusCode.ERROR, outcome),
         )
-        if outcome != "success":
-            span.set_status(Status(StatusCode.ERROR, outcome))
-        span.end(now)
+
+    def flush(self) -> None:
+        """Send what has been gathered."""
+        self._processor.force_flush()
 
     def close(self) -> None:
         """Send what is left."""
-        if self._provider:
-            self._provider.shutdown()
+        self._processor.shutdown()  # type: ignore[no-untyped-call]  # the library's
 
-    def _stage(self, name: str, begins: int, ends: int) -> None:
-        if self._tracer is not None:
-            self._tracer.start_span(name, start_time=begins).end(max(begins, ends))
+    def _beside(self, context: SpanContext) -> SpanContext:
+        """Another span of the same trace."""
+        return SpanContext(
+            context.trace_id,
+            self._ids.generate_span_id(),
+            is_remote=False,
+            trace_flags=context.trace_flags,
+            trace_state=context.trace_state,
+        )
+
+    def _make(
+        self,
+        name: str,
+        context: SpanContext,
+        parent: SpanContext | None,
+        begins: int,
+        ends: int,
+        **facts: Any,
+    ) -> None:
+        self._processor.on_end(
+            ReadableSpan(
+                name,
+                context,
+                parent,
+                self._resource,
+                start_time=begins,
+                end_time=max(begins, ends),
+                instrumentation_scope=_SCOPE,
+                **facts,
+            )
+        )
 
 
-def current_context() -> SpanContext | None:
-    """Return the context of the calling request, when its trace is being recorded."""
-    context = trace.get_current_span().get_span_context()
-    return context if context.is_valid and context.trace_flags.sampled else None
+class _KnownResource(Resource):
+    """A resource that computes its hash once: the exporter asks every span for it."""
+
+    def __init__(self, resource: Resource) -> None:
+        super().__init__(resource.attributes, resource.schema_url)
+        self._hash = super().__hash__()
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
-def inject(span: Span) -> dict[str, str]:
-    """Write the headers by which others continue this trace."""
-    carrier: dict[str, str] = {}
-    _W3C.inject(carrier, trace.set_span_in_context(span))
-    return carrier
-
-
-def set_up_tracing(settings: Settings, environ: Mapping[str, str] = os.environ) -> Tracing:
-    """Build the tracer that the settings and the standard OTEL_* variables ask for."""
+def set_up_tracing(settings: Settings, environ: Mapping[str, str] = os.environ) -> Tracing | None:
+    """Build the tracing that the settings and the standard OTEL_* variables ask for, if any."""
     named = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
     wanted = settings.otlp_endpoint or any(environ.get(name) for name in named)
     if not wanted or environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
-        return Tracing(None)
+        return None
     name = environ.get("OTEL_SERVICE_NAME", settings.otlp_service_name)
     provider = TracerProvider(resource=Resource.create({"service.name": name}))
-    provider.add_span_processor(BatchSpanProcessor(_exporter(settings, environ)))
-    return Tracing(provider)
+    return Tracing(provider, exporter(settings, environ))
 
 
-def _exporter(settings: Settings, environ: Mapping[str, str]) -> SpanExporter:
-    """Choose gRPC unless the protocol says HTTP; the standard variables win over OTLP_ENDPOINT."""
-    protocol = environ.get(
-        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
-    )
-    options: dict[str, Any] = {}
-    if settings.otlp_endpoint and not _named_by_standard(environ):
-        options["endpoint"] = _endpoint(settings.otlp_endpoint, protocol)
-    if protocol.startswith("http"):
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415 - one of two
-            OTLPSpanExporter as HttpExporter,
-        )
-
-        return HttpExporter(**options)
-    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (  # noqa: PLC0415 - one of two
-        OTLPSpanExporter as GrpcExporter,
-    )
-
-    return GrpcExporter(**options)
-
-
-def _named_by_standard(environ: Mapping[str, str]) -> bool:
-    names: Sequence[str] = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-    return any(environ.get(name) for name in names)
-
-
-def _endpoint(endpoint: str, protocol: str) -> str:
-    """The HTTP exporter wants the whole path when it is told in code."""
-    if protocol.startswith("http") and not endpoint.rstrip("/").endswith("/v1/traces"):
-        return endpoint.rstrip("/") + "/v1/traces"
-    return endpoint
+def _caller(headers: Headers) -> Context:
+    """The context that the caller sent along, empty when it sent none."""
+    sent = {name.decode(): value.decode() for name, value in headers if name in _W3C_HEADERS}
+    return _W3C.extract(sent, _NOWHERE) if sent else _NOWHERE

@@ -1,5 +1,6 @@
 """One line a request, and nothing in it that nobody may read."""
 
+import asyncio
 import io
 import json
 import logging
@@ -11,7 +12,7 @@ import pytest
 import structlog
 
 from smart_embedder.settings import Settings
-from smart_embedder.telemetry.logs import set_up_logs
+from smart_embedder.telemetry.logs import GATHERED_SECONDS, set_up_logs
 
 pytestmark = pytest.mark.anyio
 
@@ -19,25 +20,37 @@ MakeWatched = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 SECRET_TEXT = "the unspoken sentence"
 
 
+class Written:
+    """What is logged while a test runs."""
+
+    def __init__(self) -> None:
+        self.stream = io.BytesIO()
+        self.page = set_up_logs(Settings(json_output=True), self.stream)
+
+    @property
+    def bytes(self) -> bytes:
+        """Everything, as it stands in the log when the process ends."""
+        self.page.flush()
+        return self.stream.getvalue()
+
+    @property
+    def lines(self) -> list[dict[str, object]]:
+        """Every line as JSON."""
+        return [json.loads(line) for line in self.bytes.splitlines()]
+
+
 @pytest.fixture
-def written() -> Iterator[io.BytesIO]:
-    """What is logged while a test runs, as JSON lines."""
+def written() -> Iterator[Written]:
+    """Keep what is logged while a test runs."""
     root = logging.getLogger()
     before, level = root.handlers, root.level
-    page = io.BytesIO()
-    set_up_logs(Settings(json_output=True), page)
-    yield page
+    yield Written()
     root.handlers, root.level = before, level
     structlog.reset_defaults()
 
 
-def lines(page: io.BytesIO) -> list[dict[str, object]]:
-    """Every line as JSON."""
-    return [json.loads(line) for line in page.getvalue().splitlines()]
-
-
 async def test_a_request_leaves_one_line_that_says_what_it_was(
-    make_watched: MakeWatched, written: io.BytesIO
+    make_watched: MakeWatched, written: Written
 ) -> None:
     async with make_watched() as client:
         await client.post(
@@ -46,14 +59,14 @@ async def test_a_request_leaves_one_line_that_says_what_it_was(
             headers={"X-Request-Id": "order-66"},
         )
 
-    [line] = [line for line in lines(written) if line["message"] == "request"]
+    [line] = [line for line in written.lines if line["message"] == "request"]
     assert line["request_id"] == "order-66"
     assert (line["dialect"], line["texts"], line["status"]) == ("native", 2, 200)
     assert {"tokens", "tokenize_ms", "queue_ms", "inference_ms", "total_ms", "model"} <= line.keys()
 
 
 async def test_no_text_and_no_token_is_ever_logged(
-    make_watched: MakeWatched, written: io.BytesIO
+    make_watched: MakeWatched, written: Written
 ) -> None:
     async with make_watched(api_token="hush-hush", log_level="DEBUG") as client:
         for body in ({"sentences": [SECRET_TEXT]}, {"sentences": SECRET_TEXT}, [SECRET_TEXT]):
@@ -61,28 +74,48 @@ async def test_no_text_and_no_token_is_ever_logged(
                 headers = {"Authorization": f"Bearer {token}"}
                 await client.post("/embeddings/", json=body, headers=headers)
 
-    page = written.getvalue().decode()
+    page = written.bytes.decode()
     assert page
     assert SECRET_TEXT not in page
     assert "hush-hush" not in page
     assert "wrong-guess" not in page
 
 
-async def test_probes_leave_no_line(make_watched: MakeWatched, written: io.BytesIO) -> None:
+async def test_probes_leave_no_line(make_watched: MakeWatched, written: Written) -> None:
     async with make_watched() as client:
         await client.get("/health")
         await client.get("/metrics")
 
-    assert [line for line in lines(written) if line["message"] == "request"] == []
+    assert [line for line in written.lines if line["message"] == "request"] == []
 
 
-def test_the_loggers_of_libraries_go_the_same_way(written: io.BytesIO) -> None:
+def test_the_loggers_of_libraries_go_the_same_way(written: Written) -> None:
     logging.getLogger("uvicorn.error").warning("port %d", 8000)
     logging.getLogger("httpx").info("chatter")
 
-    [line] = lines(written)
+    [line] = written.lines
     assert (line["message"], line["level"], line["logger"]) == (
         "port 8000",
         "warning",
         "uvicorn.error",
     )
+
+
+async def test_a_line_is_written_soon_though_no_other_follows(
+    make_watched: MakeWatched, written: Written
+) -> None:
+    async with make_watched() as client:
+        await client.post("/embeddings/", json={"sentences": ["a"]})
+        gathered = written.stream.getvalue()
+        await asyncio.sleep(GATHERED_SECONDS * 2)
+
+    assert b"/embeddings" not in gathered
+    assert b"/embeddings" in written.stream.getvalue()
+
+
+async def test_lines_keep_their_order(make_watched: MakeWatched, written: Written) -> None:
+    async with make_watched() as client:
+        await client.post("/embeddings/", json={"sentences": ["a"]})
+        logging.getLogger("anybody").warning("after it")
+
+    assert [line["message"] for line in written.lines] == ["request", "after it"]

@@ -181,6 +181,32 @@ async def test_a_caller_that_does_not_sample_is_not_traced(
     assert http_receiver.spans == []
 
 
+async def test_a_share_of_the_requests_is_traced_each_whole_with_its_batch(
+    make_watched: MakeWatched, http_receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.3")
+    tracing = set_up_tracing(
+        Settings(otlp_endpoint=http_receiver.endpoint),
+        {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"},
+    )
+    async with make_watched(tracing, rate_limit_requests_per_minute=0) as client:
+        answers = [
+            await client.post("/embeddings/", json={"sentences": [f"text {n}"]}) for n in range(200)
+        ]
+    tracing.close()
+
+    told = {answer.headers["traceparent"] for answer in answers}
+    sampled = {line.split("-")[2] for line in told if line.endswith("-01")}
+    requests = [span for span in http_receiver.spans if span.kind == Span.SPAN_KIND_SERVER]
+    batches = [span for span in http_receiver.spans if span.name == "batch embed"]
+    assert len(told) == 200
+    assert 20 < len(sampled) < 110  # 60 in the middle, and less than once in 10^9 outside
+    assert {span.span_id.hex() for span in requests} == sampled
+    assert {link.span_id.hex() for span in batches for link in span.links} == sampled
+    assert len(http_receiver.spans) == len(sampled) * 7
+
+
 async def test_probes_are_not_traced(make_watched: MakeWatched, http_receiver: Receiver) -> None:
     tracing = set_up_tracing(
         Settings(otlp_endpoint=http_receiver.endpoint),
@@ -207,8 +233,9 @@ def test_nothing_is_built_unless_somebody_names_an_endpoint(
 ) -> None:
     tracing = set_up_tracing(Settings(**settings), environ)
 
-    assert tracing.off is off
-    tracing.close()
+    assert (tracing is None) is off
+    if tracing:
+        tracing.close()
 
 
 async def test_the_exemplar_of_a_slow_request_names_its_trace(
