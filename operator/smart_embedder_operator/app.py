@@ -98,7 +98,7 @@ class Operator:
         self._listener = Listener(
             kube,
             _certificate_store(settings, kube),
-            host=settings.host,
+            host=settings.address,
             port=settings.metrics_api_port,
         )
         self._keeper = ApiServiceKeeper(
@@ -123,7 +123,7 @@ class Operator:
                 task.cancel()
 
     def _parts(self) -> list[Coroutine[Any, Any, None]]:
-        settings, host = self._settings, self._settings.host
+        settings, host = self._settings, self._settings.address
         parts: list[Coroutine[Any, Any, None]] = [
             probes.serve_probes(
                 host, settings.probe_port, alive=self.not_alive, ready=self.not_ready
@@ -231,7 +231,7 @@ def platform(settings: Settings) -> Platform:
         ),
         profiles=load_profiles(profiles),
         pull_secrets=settings.pull_secrets,
-        ipv6=":" in settings.kubernetes_service_host,
+        ipv6=settings.ipv6,
         cluster_domain=settings.cluster_domain,
     )
 

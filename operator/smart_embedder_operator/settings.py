@@ -52,11 +52,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     metrics_api_owner: str | None = None  # the chart's ClusterRole, owner of the APIService
     scrape_seconds: float = 5.0  # how often every pod's queue is read
     # Where it is looked at.
-    host: str = "0.0.0.0"  # noqa: S104 - a pod listens on its own address
+    host: str = ""  # empty: every address of the family that the cluster's own Service has
     metrics_port: int = 8080
     probe_port: int = 8081
     log_level: str = "INFO"
     json_output: bool = True
+
+    @property
+    def ipv6(self) -> bool:
+        """Whether pods have IPv6 addresses first or only, as the cluster's own Service has."""
+        return ":" in self.kubernetes_service_host
+
+    @property
+    def address(self) -> str:
+        """Where its ports listen."""
+        return self.host or ("::" if self.ipv6 else "0.0.0.0")  # noqa: S104 - a pod's own address
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:

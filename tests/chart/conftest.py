@@ -14,6 +14,7 @@ from e2e.cluster import binaries
 
 CHART = Path(__file__).parents[2] / "charts/smart-embedder"
 KUBERNETES = "1.34.0"
+DIGEST = "sha256:" + "a" * 64
 
 Manifest = dict[str, Any]
 Render = Callable[..., list[Manifest]]
@@ -35,10 +36,11 @@ def tool() -> Tool:
     """Find a program; without it, and without Go to build it, skip, except in CI."""
 
     def find(name: str) -> Path:
-        for found in (binaries.path(name), shutil.which(name)):
+        built = next((one.built / name for one in binaries.TOOLS if name in one.programs), None)
+        for found in (built, shutil.which(name)):
             if found and Path(found).exists():
                 return Path(found)
-        missing = f"neither {name} nor Go to build it is installed"
+        missing = f"{name} is not installed" + (", nor Go to build it" if built else "")
         return pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
 
     return find
@@ -72,3 +74,78 @@ def render(helm: Helm) -> Render:
         return [manifest for manifest in yaml.safe_load_all(text) if manifest]
 
     return run
+
+
+# The values that people choose; what every rendering owes, it owes for each of them.
+MATRIX: dict[str, Manifest] = {
+    "defaults": {},
+    "two replicas": {"replicas": 2, "priorityClassName": "high"},
+    "some namespaces": {"watchNamespaces": ["a", "b"]},
+    "some namespaces, metrics API asked for": {
+        "watchNamespaces": ["a"],
+        "metricsApi.enabled": True,
+    },
+    "no metrics API": {"metricsApi.enabled": False},
+    "a certificate of one's own": {"metricsApi.existingSecret": "tls"},
+    "monitored": {
+        "metrics.serviceMonitor.enabled": True,
+        "metrics.prometheusRule.enabled": True,
+        "metrics.prometheusRule.alertLabels": {"team": "search"},
+        "dashboards.enabled": True,
+    },
+    "locked down": {"networkPolicy.enabled": True, "networkPolicy.egressCidrs": ["10.0.0.0/8"]},
+    "air-gapped": {
+        "global.imageRegistry": "registry.internal",
+        "global.imagePullSecrets": [{"name": "pull"}],
+        "image.digest": DIGEST,
+        "service.image.digest": DIGEST,
+        "service.image.gpuDigest": DIGEST,
+    },
+    "arm64": {"nodeSelector": {"kubernetes.io/arch": "arm64"}},
+    "IPv6": {
+        "network.ipFamilies": ["IPv6"],
+        "network.ipFamilyPolicy": "SingleStack",
+    },
+    "everything extra": {
+        "extraArgs": ["--help"],
+        "extraEnv": [{"name": "A", "value": "b"}],
+        "extraEnvFrom": [{"configMapRef": {"name": "c"}}],
+        "extraVolumes": [{"name": "v", "emptyDir": {}}],
+        "extraVolumeMounts": [{"name": "v", "mountPath": "/v"}],
+        "extraContainers": [{"name": "side", "image": "side:1"}],
+        "extraObjects": [
+            {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": {"name": "{{ .Release.Name }}-x"},
+            }
+        ],
+        "podLabels": {"l": "1"},
+        "podAnnotations": {"a": "1"},
+        "commonLabels": {"team": "search"},
+        "affinity": {"nodeAffinity": {}},
+        "topologySpreadConstraints": [
+            {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}
+        ],
+        "tolerations": [{"operator": "Exists"}],
+        "runtimeClassName": "gvisor",
+    },
+    "nothing but the operator": {
+        "crds.install": False,
+        "rbac.create": False,
+        "serviceAccount.create": False,
+        "serviceAccount.name": "mine",
+    },
+}
+
+
+@pytest.fixture(scope="session")
+def choices() -> dict[str, Manifest]:
+    """The matrix, by what somebody wants."""
+    return MATRIX
+
+
+@pytest.fixture(scope="module", params=MATRIX.values(), ids=list(MATRIX))
+def rendered(request: pytest.FixtureRequest, render: Render) -> list[Manifest]:
+    """The chart for each set of values."""
+    return render(request.param)

@@ -1,77 +1,20 @@
 """What the chart installs, for the values people choose."""
 
+import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+
+from smart_embedder_operator.settings import load_settings
 
 Manifest = dict[str, Any]
 Render = Callable[..., list[Manifest]]
 
-MATRIX: dict[str, Manifest] = {
-    "defaults": {},
-    "two replicas": {"replicas": 2, "priorityClassName": "high"},
-    "some namespaces": {"watchNamespaces": ["a", "b"]},
-    "some namespaces, metrics API asked for": {
-        "watchNamespaces": ["a"],
-        "metricsApi.enabled": True,
-    },
-    "no metrics API": {"metricsApi.enabled": False},
-    "a certificate of one's own": {"metricsApi.existingSecret": "tls"},
-    "monitored": {
-        "metrics.serviceMonitor.enabled": True,
-        "metrics.prometheusRule.enabled": True,
-        "metrics.prometheusRule.alertLabels": {"team": "search"},
-        "dashboards.enabled": True,
-    },
-    "locked down": {"networkPolicy.enabled": True, "networkPolicy.egressCidrs": ["10.0.0.0/8"]},
-    "air-gapped": {
-        "global.imageRegistry": "registry.internal",
-        "global.imagePullSecrets": [{"name": "pull"}],
-        "image.digest": "sha256:" + "a" * 64,
-    },
-    "OpenShift": {"podSecurityContext.runAsUser": None, "podSecurityContext.runAsGroup": None},
-    "IPv6": {
-        "metricsApi.service.ipFamilies": ["IPv6"],
-        "metricsApi.service.ipFamilyPolicy": "SingleStack",
-    },
-    "everything extra": {
-        "extraArgs": ["--help"],
-        "extraEnv": [{"name": "A", "value": "b"}],
-        "extraEnvFrom": [{"configMapRef": {"name": "c"}}],
-        "extraVolumes": [{"name": "v", "emptyDir": {}}],
-        "extraVolumeMounts": [{"name": "v", "mountPath": "/v"}],
-        "extraContainers": [{"name": "side", "image": "side:1"}],
-        "extraObjects": [
-            {
-                "apiVersion": "v1",
-                "kind": "ConfigMap",
-                "metadata": {"name": "{{ .Release.Name }}-x"},
-            }
-        ],
-        "podLabels": {"l": "1"},
-        "podAnnotations": {"a": "1"},
-        "commonLabels": {"team": "search"},
-        "affinity": {"nodeAffinity": {}},
-        "topologySpreadConstraints": [
-            {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}
-        ],
-        "tolerations": [{"operator": "Exists"}],
-        "runtimeClassName": "gvisor",
-    },
-    "nothing but the operator": {
-        "crds.install": False,
-        "rbac.create": False,
-        "serviceAccount.create": False,
-        "serviceAccount.name": "mine",
-    },
-}
-
-
-@pytest.fixture(scope="module", params=MATRIX.values(), ids=list(MATRIX))
-def rendered(request: pytest.FixtureRequest, render: Render) -> list[Manifest]:
-    """The chart for each set of values."""
-    return render(request.param)
+CHART = Path(__file__).parents[2] / "charts/smart-embedder"
+DIGEST = "sha256:" + "a" * 64
 
 
 def of_kind(manifests: list[Manifest], kind: str) -> list[Manifest]:
@@ -169,25 +112,138 @@ def test_the_crd_outlives_an_uninstall_unless_told_otherwise(render: Render) -> 
 def test_a_private_registry_is_named_once_for_every_image(render: Render) -> None:
     manifests = render({"global.imageRegistry": "registry.internal"})
     images = [container["image"] for pod in pods(manifests) for container in pod["containers"]]
-    profiles = of_kind(manifests, "ConfigMap")[0]["data"]["profiles.yaml"]
+    told = environment(manifests)
 
     assert all(image.startswith("registry.internal/") for image in images)
-    assert environment(manifests)["SMART_EMBEDDER_DEFAULT_IMAGE"].startswith("registry.internal/")
-    assert "ghcr.io" not in profiles
+    assert told["SMART_EMBEDDER_DEFAULT_IMAGE"].startswith("registry.internal/")
+    assert told["SMART_EMBEDDER_GPU_IMAGE"] == told["SMART_EMBEDDER_DEFAULT_IMAGE"] + "-gpu"
+    assert "ghcr.io" not in str(manifests)
 
 
-def test_profiles_on_a_gpu_run_the_gpu_image_and_others_do_not(render: Render) -> None:
-    [profiles] = [
+def test_its_pull_secrets_are_for_every_pod_the_serving_ones_too(render: Render) -> None:
+    secrets = [{"name": "one"}, {"name": "two"}]
+    manifests = render({"global.imagePullSecrets": secrets})
+
+    assert [pod["imagePullSecrets"] for pod in pods(manifests)] == [secrets, secrets]
+    told = load_settings({name: text for name, text in environment(manifests).items() if text})
+    assert told.pull_secrets == ("one", "two")
+
+
+def test_a_digest_wins_over_the_tag(render: Render) -> None:
+    manifests = render(
+        {"image.digest": DIGEST, "service.image.digest": DIGEST, "service.image.gpuDigest": DIGEST}
+    )
+    told = environment(manifests)
+
+    assert operator(manifests)["image"] == f"ghcr.io/smart-embedder/operator@{DIGEST}"
+    for variable in ("SMART_EMBEDDER_DEFAULT_IMAGE", "SMART_EMBEDDER_GPU_IMAGE"):
+        assert told[variable] == f"ghcr.io/smart-embedder/service@{DIGEST}"
+
+
+def profiles(manifests: list[Manifest]) -> Manifest:
+    """The hardware profiles as the operator reads them."""
+    [text] = [
         each["data"]["profiles.yaml"]
-        for each in of_kind(render(), "ConfigMap")
+        for each in of_kind(manifests, "ConfigMap")
         if "profiles.yaml" in each["data"]
     ]
-    import yaml  # noqa: PLC0415 - only this test reads the inner document
+    read: Manifest = yaml.safe_load(text)
+    return read
 
-    read = yaml.safe_load(profiles)
-    assert read["nvidia"]["image"].endswith("-gpu")
-    assert "image" not in read["cpu"]
-    assert read.keys() >= {"cpu", "nvidia", "nvidia-l4", "nvidia-a100", "nvidia-h100", "nvidia-mig"}
+
+def test_profiles_are_added_replaced_and_removed_by_name(render: Render) -> None:
+    usual = profiles(render())
+    chosen = profiles(
+        render(
+            {
+                "profiles": {"edge": {"nodeSelector": {"kubernetes.io/arch": "arm64"}}},
+                "profiles.cpu": {"device": "cpu"},
+                "defaultProfiles.nvidia-mig": None,
+            }
+        )
+    )
+
+    models = ("t4", "l4", "a100", "h100", "mig")
+    assert usual.keys() == {"cpu", "cpu-small", "nvidia", *(f"nvidia-{model}" for model in models)}
+    assert usual["nvidia-t4"]["dtype"] == "float16"  # it has no bfloat16
+    assert chosen.keys() == usual.keys() - {"nvidia-mig"} | {"edge"}
+    assert chosen["edge"]["nodeSelector"] == {"kubernetes.io/arch": "arm64"}
+
+
+def test_open_shift_assigns_users_itself(render: Render) -> None:
+    elsewhere = {"runAsUser", "runAsGroup", "fsGroup"}
+    there = render(apis=("security.openshift.io/v1",))
+
+    assert all(elsewhere <= pod["securityContext"].keys() for pod in pods(render()))
+    assert not any(elsewhere & pod["securityContext"].keys() for pod in pods(there))
+    assert all(pod["securityContext"]["runAsNonRoot"] for pod in pods(there))
+
+
+def test_a_mixed_cluster_says_where_by_a_node_selector(render: Render) -> None:
+    chosen = {"kubernetes.io/arch": "arm64"}
+
+    for pod in pods(render({"nodeSelector": chosen})):
+        assert chosen.items() <= pod["nodeSelector"].items()
+
+
+@pytest.mark.parametrize(
+    ("policy", "families"),
+    [
+        ("SingleStack", ["IPv4"]),
+        ("SingleStack", ["IPv6"]),
+        ("PreferDualStack", []),
+        ("RequireDualStack", ["IPv6", "IPv4"]),
+    ],
+)
+def test_every_service_has_the_families_that_were_chosen(
+    policy: str, families: list[str], render: Render
+) -> None:
+    services = of_kind(
+        render({"network.ipFamilyPolicy": policy, "network.ipFamilies": families}), "Service"
+    )
+
+    assert len(services) == 2
+    for service in services:
+        assert service["spec"]["ipFamilyPolicy"] == policy
+        assert service["spec"].get("ipFamilies", []) == families
+    assert not any("ipFamilies" in one["spec"] for one in of_kind(render(), "Service"))
+
+
+def test_a_certificate_of_cert_managers_is_mounted_and_no_secret_is_ours_to_write(
+    render: Render,
+) -> None:
+    manifests = render({"metricsApi.existingSecret": "tls"})
+    [deployment] = of_kind(manifests, "Deployment")
+    folder = environment(manifests)["SMART_EMBEDDER_METRICS_API_CERT_DIR"]
+
+    volumes = deployment["spec"]["template"]["spec"]["volumes"]
+    assert {"name": "tls", "secret": {"secretName": "tls"}} in volumes
+    # The whole folder: the kubelet would not bring a renewed certificate into a subPath.
+    assert {"name": "tls", "mountPath": folder, "readOnly": True} in operator(manifests)[
+        "volumeMounts"
+    ]
+    rules = [rule for role in of_kind(manifests, "Role") for rule in role["rules"]]
+    assert not any("secrets" in rule["resources"] for rule in rules)
+
+
+def test_what_is_added_is_there(render: Render, choices: dict[str, Manifest]) -> None:
+    manifests = render(choices["everything extra"])
+    [deployment] = of_kind(manifests, "Deployment")
+    template = deployment["spec"]["template"]
+    container = operator(manifests)
+
+    assert container["args"] == ["run", "--help"]
+    assert {"name": "A", "value": "b"} in container["env"]
+    assert container["envFrom"] == [{"configMapRef": {"name": "c"}}]
+    assert {"name": "v", "mountPath": "/v"} in container["volumeMounts"]
+    assert {"name": "v", "emptyDir": {}} in template["spec"]["volumes"]
+    assert [one["name"] for one in template["spec"]["containers"]] == ["operator", "side"]
+    assert "se-x" in [one["metadata"]["name"] for one in of_kind(manifests, "ConfigMap")]
+    assert template["metadata"]["labels"].items() >= {"l": "1", "team": "search"}.items()
+    assert template["metadata"]["annotations"]["a"] == "1"
+    assert template["spec"]["runtimeClassName"] == "gvisor"
+    assert template["spec"]["topologySpreadConstraints"][0]["topologyKey"] == "zone"
+    assert template["spec"]["affinity"] == {"nodeAffinity": {}}
 
 
 def test_one_replica_has_no_disruption_budget_and_two_have_one_that_never_blocks(
@@ -200,8 +256,10 @@ def test_one_replica_has_no_disruption_budget_and_two_have_one_that_never_blocks
     assert budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
 
 
-def test_alerts_link_to_their_section_of_the_runbook(render: Render) -> None:
-    [rule] = of_kind(render(MATRIX["monitored"]), "PrometheusRule")
+def test_alerts_link_to_their_section_of_the_runbook(
+    render: Render, choices: dict[str, Manifest]
+) -> None:
+    [rule] = of_kind(render(choices["monitored"]), "PrometheusRule")
     alerts = [
         each for group in rule["spec"]["groups"] for each in group["rules"] if "alert" in each
     ]
@@ -235,5 +293,8 @@ def test_editors_may_write_embedders_and_viewers_only_read(render: Render) -> No
     assert "create" in edit["rules"][0]["verbs"]
 
 
-def test_rendering_is_the_same_twice(render: Render) -> None:
+def test_gitops_renders_what_helm_installs(render: Render) -> None:
+    source = [path.read_text() for path in (CHART / "templates").rglob("*") if path.is_file()]
+
     assert render() == render()
+    assert not [text for text in source if re.search(r"\b(lookup|rand\w+|now|genCA)\b", text)]

@@ -26,8 +26,8 @@ FULL: Manifest = {
     "metrics.prometheusRule.enabled": True,
     "dashboards.enabled": True,
 }
-FOREIGN = ("ServiceMonitor", "PrometheusRule", "CustomResourceDefinition")
-"""Kinds that the Kubernetes module has no schema for; their own projects check them."""
+FOREIGN = ("ServiceMonitor", "PrometheusRule")
+"""Kinds of the Prometheus operator: the Kubernetes module has no schema for them."""
 IGNORED = {
     "container-image-pull-policy": "tags are immutable; Always would need the registry",
     "container-ephemeral-storage-request-and-limit": "it writes to one bounded emptyDir",
@@ -80,13 +80,10 @@ def _write_our_own(folder: Path) -> None:
     (folder / "embedder-smart-embedder-v1alpha1.json").write_text(json.dumps(schema))
 
 
-@pytest.mark.parametrize(
-    "values", [{}, FULL, {"watchNamespaces": ["a"]}], ids=["defaults", "full", "namespaced"]
-)
 def test_kubeconform_accepts_every_object(
-    values: Manifest, render: Render, tool: Tool, schemas: Path, tmp_path: Path
+    rendered: list[Manifest], tool: Tool, schemas: Path, tmp_path: Path
 ) -> None:
-    manifests = [each for each in render(values) if each["kind"] not in FOREIGN]
+    manifests = [each for each in rendered if each["kind"] not in FOREIGN]
     file = tmp_path / "manifests.yaml"
     file.write_text(yaml.safe_dump_all(manifests))
 
@@ -111,7 +108,11 @@ def test_kube_score_finds_nothing_that_has_no_reason(
     render: Render, tool: Tool, tmp_path: Path
 ) -> None:
     file = tmp_path / "manifests.yaml"
-    ours = [each for each in render(FULL) if each["kind"] not in (*FOREIGN, "Embedder")]
+    ours = [
+        each
+        for each in render(FULL)
+        if each["kind"] not in (*FOREIGN, "CustomResourceDefinition", "Embedder")
+    ]
     file.write_text(yaml.safe_dump_all(ours))
 
     judged = subprocess.run(
@@ -129,3 +130,22 @@ def test_kube_score_finds_nothing_that_has_no_reason(
 
     critical = [line for line in judged.stdout.splitlines() if "[CRITICAL]" in line]
     assert critical == []
+
+
+def test_promtool_accepts_the_rules_as_they_are_rendered(
+    render: Render, tool: Tool, tmp_path: Path
+) -> None:
+    [rule] = [each for each in render(FULL) if each["kind"] == "PrometheusRule"]
+    file = tmp_path / "rules.yaml"
+    file.write_text(yaml.safe_dump(rule["spec"]))
+
+    checked = subprocess.run(
+        [tool("promtool"), "check", "rules", "--lint-fatal", file],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    found = sum(len(group["rules"]) for group in rule["spec"]["groups"])
+    assert f"{found} rules found" in checked.stdout

@@ -35,6 +35,20 @@ def test_every_variable_is_read_with_and_without_the_prefix() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("told", "listens"),
+    [
+        ({"KUBERNETES_SERVICE_HOST": "10.96.0.1"}, "0.0.0.0"),
+        ({"KUBERNETES_SERVICE_HOST": "fd00::1"}, "::"),
+        ({"KUBERNETES_SERVICE_HOST": "fd00::1", "HOST": "127.0.0.1"}, "127.0.0.1"),
+    ],
+)
+def test_the_ports_listen_on_the_family_that_the_cluster_has(
+    told: dict[str, str], listens: str
+) -> None:
+    assert load_settings(told).address == listens
+
+
 def test_a_typo_within_the_prefix_is_refused() -> None:
     with pytest.raises(SettingsError, match="SMART_EMBEDDER_METRIC_API is not a setting"):
         load_settings({"SMART_EMBEDDER_METRIC_API": "true"})

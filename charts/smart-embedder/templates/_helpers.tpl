@@ -78,18 +78,34 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- include "se.imageRef" (dict "root" . "image" $image "tag" $tag "digest" $image.gpuDigest) -}}
 {{- end -}}
 
-{{/* The profiles as the operator reads them: those on a GPU run the GPU image unless they name one. */}}
+{{/* The profiles as the operator reads them. */}}
 {{- define "se.profiles" -}}
 {{- $profiles := dict -}}
 {{- range $name, $profile := merge (deepCopy .Values.profiles) (deepCopy .Values.defaultProfiles) -}}
 {{- if $profile -}}
-{{- if and (eq (default "cpu" $profile.device) "cuda") (not $profile.image) -}}
-{{- $_ := set $profile "image" (include "se.gpuImage" $) -}}
-{{- end -}}
 {{- $_ := set $profiles $name $profile -}}
 {{- end -}}
 {{- end -}}
 {{- toYaml $profiles -}}
+{{- end -}}
+
+{{/* The pod's security context; OpenShift assigns user and group itself and refuses others. */}}
+{{- define "se.podSecurityContext" -}}
+{{- $context := .Values.podSecurityContext -}}
+{{- if .Capabilities.APIVersions.Has "security.openshift.io/v1" -}}
+{{- $context = omit $context "runAsUser" "runAsGroup" "fsGroup" -}}
+{{- end -}}
+{{- toYaml $context -}}
+{{- end -}}
+
+{{/* Families of a Service's addresses; said only where somebody chose. */}}
+{{- define "se.ipFamilies" -}}
+{{- with .Values.network.ipFamilyPolicy }}
+ipFamilyPolicy: {{ . }}
+{{- end }}
+{{- with .Values.network.ipFamilies }}
+ipFamilies: {{ toJson . }}
+{{- end }}
 {{- end -}}
 
 {{/* What the operator may do with an Embedder's children, wherever it serves them. */}}
