@@ -1,7 +1,8 @@
-"""When a keep-alive connection ends: at its age, in a crowd, or because the process is leaving.
+"""When a keep-alive connection ends: by age, by use, in a crowd, or because the process is leaving.
 
-A cluster's Service balances connections, not requests: pooled clients that never reconnect would
-leave the pods that were added to help them idle. A connection ends only with an answer, which says
+A cluster's Service balances connections, not requests, and by chance: pooled clients that never
+reconnect would leave the pods that were added to help them idle, and those that seldom do leave a
+pod with half or twice its share for minutes. A connection ends only with an answer, which says
 `Connection: close`.
 """
 
@@ -16,7 +17,7 @@ from smart_embedder.lifecycle import Lifecycle
 
 _FACTS = "connection"
 _SPREAD = 0.25
-"""Ages differ by this share both ways, so that a pool's connections do not all end together."""
+"""Ends differ by this share both ways, so that a pool's connections do not all end together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +27,11 @@ class Connection:
     opened: float
     """On the loop's clock."""
     spread: float
-    """What its greatest age is multiplied by."""
+    """What its greatest age and its most requests are multiplied by."""
     crowd: int
     """How many connections are open, this one among them."""
+    requests: int
+    """How many requests came by it, this one among them."""
 
 
 class TellingProtocol(HttpToolsProtocol):
@@ -39,11 +42,13 @@ class TellingProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._opened = self.loop.time()
         self._spread = random.uniform(1 - _SPREAD, 1 + _SPREAD)  # noqa: S311 - no secret
+        self._requests = 0
 
     def on_message_begin(self) -> None:
         """Put it where the application sees it."""
         super().on_message_begin()
-        facts = Connection(self._opened, self._spread, len(self.connections))
+        self._requests += 1
+        facts = Connection(self._opened, self._spread, len(self.connections), self._requests)
         self.scope["state"][_FACTS] = facts
 
 
@@ -51,11 +56,18 @@ class Retirement:
     """Wraps an application, and says of each connection whether it is kept."""
 
     def __init__(
-        self, app: ASGIApp, lifecycle: Lifecycle, *, max_age: float, max_connections: int
+        self,
+        app: ASGIApp,
+        lifecycle: Lifecycle,
+        *,
+        max_age: float,
+        max_requests: int,
+        max_connections: int,
     ) -> None:
         self._app = app
         self._lifecycle = lifecycle
         self._max_age = max_age
+        self._max_requests = max_requests
         self._max_connections = max_connections
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,4 +86,5 @@ class Retirement:
             return self._lifecycle.retiring
         age = asyncio.get_running_loop().time() - connection.opened
         is_old = 0 < self._max_age * connection.spread < age
-        return is_old or connection.crowd > self._max_connections
+        has_served = 0 < self._max_requests * connection.spread <= connection.requests
+        return is_old or has_served or connection.crowd > self._max_connections

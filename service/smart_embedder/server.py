@@ -175,6 +175,7 @@ class Process:
             watched,
             self._lifecycle,
             max_age=self._settings.connection_max_age,
+            max_requests=self._settings.connection_max_requests,
             max_connections=self._settings.uvicorn_max_connections,
         )
         configs = [_config(retiring, self._settings)]

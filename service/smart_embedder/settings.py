@@ -246,6 +246,9 @@ class Settings(BaseSettings):
     connection_max_age: float = setting(
         60, "Seconds after which a connection is retired; 0 keeps it"
     )
+    connection_max_requests: int = setting(
+        0, "Requests after which a connection is retired (8 under the operator); 0 keeps it"
+    )
 
     # Life and death
     drain_delay: float = setting(0, "Seconds of service after SIGTERM, while endpoints go")

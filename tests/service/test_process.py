@@ -189,6 +189,15 @@ async def test_a_connection_that_is_old_is_not_kept(start: Start) -> None:
     assert [answer.headers["connection"] for answer in answers] == ["close", "close"]
 
 
+async def test_a_connection_that_has_served_is_not_kept(start: Start) -> None:
+    async with start(CONNECTION_MAX_REQUESTS="1") as service:
+        answers = [await service.embed() for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    # Its own number is between 0.75 and 1.25 of the setting's.
+    assert "close" in [answer.headers.get("connection") for answer in answers]
+
+
 async def test_an_address_that_is_taken_is_told_where_kubernetes_looks(tmp_path: Path) -> None:
     words = tmp_path / "termination-log"
     with socket.socket() as taken:
