@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 
 from smart_embedder.errors import EmbedderError
-from smart_embedder.loading import Report
 from smart_embedder.models.model import (
     Card,
     Checkpoint,
@@ -26,6 +25,7 @@ from smart_embedder.models.model import (
 )
 from smart_embedder.models.tokenization import Tokenizer
 from smart_embedder.options import EngineOptions
+from smart_embedder.results import Report
 from smart_embedder.scheduling.replica import Placed, Replica
 
 WIDTH = 1024

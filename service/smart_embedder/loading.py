@@ -6,21 +6,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
-from smart_embedder.options import EngineOptions, ModelOptions
-from smart_embedder.results import Progress
+from smart_embedder.options import EngineOptions
+from smart_embedder.results import Report
 from smart_embedder.scheduling.replica import Replica
 
-Report = Callable[[Progress], None]
 Loader = Callable[[EngineOptions, Report], Sequence[Replica]]
 """Builds one replica for each device; runs in a thread of its own and may take minutes."""
 
 Result = TypeVar("Result")
-
-
-def served(options: EngineOptions) -> list[ModelOptions]:
-    """Every model to load, each name once."""
-    models = [options.embedding, options.dense, options.reranker, *options.more]
-    return list({model.name: model for model in models if model}.values())
 
 
 async def beside(function: Callable[[], Result]) -> Result:

@@ -85,3 +85,9 @@ class EngineOptions:
     hub_endpoint: str | None = None
     cache_dir: str | None = None
     scheduling: SchedulingOptions = field(default_factory=SchedulingOptions)
+
+    @property
+    def models(self) -> list[ModelOptions]:
+        """Every model to load, each name once."""
+        named = [self.embedding, self.dense, self.reranker, *self.more]
+        return list({model.name: model for model in named if model}.values())

@@ -9,12 +9,11 @@ from pathlib import Path
 
 from huggingface_hub.constants import HF_HOME
 
-from smart_embedder.loading import Report, served
 from smart_embedder.models import catalog, hub
 from smart_embedder.models.demo import folders
 from smart_embedder.models.model import Model, Output
 from smart_embedder.options import EngineOptions, ModelOptions
-from smart_embedder.results import Progress
+from smart_embedder.results import Progress, Report
 from smart_embedder.runtime.budget import Work, batch_token_budget
 from smart_embedder.runtime.devices import Device, resolve, use_threads
 from smart_embedder.scheduling.replica import Placed, Replica
@@ -26,7 +25,7 @@ def place(options: EngineOptions, report: Report) -> list[Replica]:
     use_threads(options.threads)
     source = hub.Hub(options.offline, options.hub_endpoint, options.cache_dir)
     replicas: list[dict[str, Placed]] = [{} for _ in devices]
-    for model in served(options):
+    for model in options.models:
         folder = _folder(model, source, report)
         report(Progress(stage="loading", model=model.name))
         load = catalog.loader(model, folder)

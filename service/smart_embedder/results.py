@@ -1,7 +1,7 @@
 """What the engine answers: numpy arrays and facts, and nothing about HTTP."""
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -100,6 +100,9 @@ class Progress:
     done: int = 0
     total: int = 0
     """In bytes while downloading, in rounds while warming; 0 where it is not known."""
+
+
+Report = Callable[[Progress], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
