@@ -27,12 +27,20 @@ def outside(target: Target) -> Iterator[Kubectl]:
     target.kubectl("delete", "namespace", name, "--wait=false")
 
 
+@pytest.fixture
+def second(release: Release) -> Iterator[Release]:
+    """A release beside the first; the CRD is the first one's."""
+    second = Release(release.kubectl, "second", "second")
+    second.kubectl.apply(restricted_namespace(second.namespace))
+    yield second
+    second.uninstall()
+    second.kubectl("delete", "namespace", second.namespace, "--wait=false")
+
+
 def test_an_install_confined_to_a_namespace_sees_nothing_outside(
-    release: Release, kubectl: Kubectl, outside: Kubectl, current: Version
+    release: Release, second: Release, kubectl: Kubectl, outside: Kubectl, current: Version
 ) -> None:
-    said = release.upgrade(
-        current, f'watchNamespaces=["{kubectl.namespace}"]', "rbac.aggregateClusterRoles=false"
-    )
+    said = release.upgrade(current, *confined_to(kubectl))
     assert "the metrics API is off because the chart is confined to namespaces" in said
     inside, other = Embedder(kubectl), Embedder(outside)
     scaled = {"mode": "HPA", "maxReplicas": 2}
@@ -50,11 +58,20 @@ def test_an_install_confined_to_a_namespace_sees_nothing_outside(
     assert allowed(kubectl, release) == "yes"
     assert allowed(outside, release) == "no"
 
+    second.upgrade(current, *confined_to(outside), "crds.install=false")
+    until(lambda: other.condition("AutoscalerReady"), "the second operator to see it")
+    assert allowed(kubectl, second) == "no"
+
+
+def confined_to(kubectl: Kubectl) -> list[str]:
+    return [f'watchNamespaces=["{kubectl.namespace}"]', "rbac.aggregateClusterRoles=false"]
+
 
 def allowed(kubectl: Kubectl, release: Release) -> str:
-    """Whether the operator may see the pods of a namespace."""
-    account = f"system:serviceaccount:{release.namespace}:{release.name}"
-    return may(kubectl, account, "list", "pods")
+    """Whether a release's operator may see the pods of a namespace."""
+    [operator] = release.kubectl.inside(release.namespace).get("deployments")["items"]
+    account = operator["spec"]["template"]["spec"]["serviceAccountName"]
+    return may(kubectl, f"system:serviceaccount:{release.namespace}:{account}", "list", "pods")
 
 
 def may(kubectl: Kubectl, user: str, verb: str, what: str) -> str:
