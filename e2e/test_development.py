@@ -35,7 +35,7 @@ def test_a_change_of_the_code_is_served_without_another_pod(
     copied = time.monotonic()
     copy(kubectl, pod, Path("/app") / FILE, edited)
     with port_forward(kubectl, pod, 8000) as address:
-        until(lambda: COPIED in page(f"{address}/openapi.json"), "the edited title")
+        until(lambda: COPIED in page(f"{address}/openapi.json"), "the edited title", seconds=120)
     print(f"served {time.monotonic() - copied:.1f} s after the copy")
 
     assert kubectl("get", "pods", "-o", "name").split() == [pod]
