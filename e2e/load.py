@@ -6,25 +6,26 @@ No request is sent again. Each answer is kept with its times and the fingerprint
 import json
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from e2e.cluster.kubectl import Kubectl
 from e2e.cluster.waiting import until
 from e2e.workloads import python
 
 # Runs in the operator image, which has aiohttp. SIGUSR1 ends the sending, not the waiting for what
-# was sent. A pool of n connections is n clients of one connection each: every n-th request is its.
+# was sent. Of n connections each is a client's of its own, which sends every n-th request.
 _GENERATOR = """
 import asyncio, itertools, json, signal, sys, time
 import aiohttp
 
-url, body, rate, count, connections = sys.argv[1], sys.argv[2], *map(float, sys.argv[3:])
+url, body, connections = sys.argv[1:4]
+rate, count = float(sys.argv[4]), int(sys.argv[5])
 
 def clients():
-    many = int(connections) or 1
-    for _ in range(many):
-        connector = aiohttp.TCPConnector(limit=1 if connections else 0, force_close=not connections)
-        yield aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(120),
+    kind = {"pool": {"limit": 0}, "new": {"limit": 0, "force_close": True}}
+    for _ in range(1 if connections in kind else int(connections)):
+        connector = aiohttp.TCPConnector(**kind.get(connections, {"limit": 1}))
+        yield aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(600),
                                     headers={"Content-Type": "application/json"})
 
 async def post(session, number, answers):
@@ -46,7 +47,7 @@ async def main():
     start = loop.time()
     print("begun", time.time(), flush=True)
     async with asyncio.TaskGroup() as group:
-        for number, session in zip(range(int(count)), itertools.cycle(sessions)):
+        for number, session in zip(range(count), itertools.cycle(sessions)):
             await asyncio.sleep(max(0, start + number / rate - loop.time()))
             if ended.is_set():
                 break
@@ -106,16 +107,18 @@ def start(
     *,
     rate: float,
     count: int = 100_000,
-    connections: int = 8,
+    connections: int | Literal["pool", "new"] = "pool",
     name: str = "load",
+    **spec: Any,
 ) -> Load:
     """Begin to post `body` to `url`, `rate` times a second; returns when the load has begun.
 
     `{number}` within the body becomes the request's number, so that no answer is remembered.
-    Connections are kept alive; with 0 each request opens one of its own.
+    Connections are kept, in a pool without a limit or so many of them, or new for each request.
+    `spec` is the pod's.
     """
-    arguments = (url, json.dumps(body), str(rate), str(count), str(connections))
-    kubectl.apply(python(name, image, _GENERATOR, *arguments))
+    arguments = (url, json.dumps(body), str(connections), str(rate), str(count))
+    kubectl.apply(python(name, image, _GENERATOR, *arguments, **spec))
     ready = "--for=jsonpath={.status.phase}=Running"
     kubectl("wait", f"pod/{name}", ready, "--timeout=90s")
     until(lambda: "begun" in kubectl("logs", name), "first request of the load")
