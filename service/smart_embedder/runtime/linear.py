@@ -2,8 +2,8 @@
 
 `make_linear` chooses: plain torch on GPUs; on the CPU weights packed once into oneDNN's blocked
 layout, which is what makes few rows fast, with GELU and the residual sum inside the product; or
-int8. The packed products are torch's own but not in its public API, so each kind is asked a
-question with a known answer before it is used, and a wrong answer means the plain kind.
+int8 (`runtime.int8`). The packed products are torch's own but not in its public API, so each kind
+is asked a question with a known answer before it is used, and a wrong answer means the plain kind.
 Seen right with torch 2.12 to 2.15.
 """
 
@@ -14,6 +14,7 @@ import torch
 from torch.nn import functional
 
 from smart_embedder.runtime.devices import INT8, Device
+from smart_embedder.runtime.int8 import Int8Linear, int8_is_right
 
 
 class Linear(Protocol):
@@ -31,12 +32,20 @@ def make_linear(
     dtype: torch.dtype,
     device: Device,
     gelu: bool = False,
-    after_gelu: bool = False,
+    settles: bool = False,
 ) -> Linear:
-    """Prepare weights (out x in) for their device; `after_gelu` tells what will come in."""
+    """Prepare weights (out x in) for their device.
+
+    Args:
+        weight: Out x in.
+        bias: Added to the product.
+        dtype: Of the weights; int8 is for the CPU alone.
+        device: Where the product will be computed.
+        gelu: Apply GELU to the product.
+        settles: In int8, what first comes in is typical, and the bias is corrected by it.
+    """
     if device.kind == "cpu" and dtype == INT8:
-        floor = GELU_FLOOR if after_gelu else None
-        return Int8Linear(weight, bias, gelu=gelu, exact=int8_is_right(), floor=floor)
+        return Int8Linear(weight, bias, gelu=gelu, fast=int8_is_right(), settles=settles)
     if fuses_residual(dtype, device):
         return PrepackedLinear(weight, bias, gelu=gelu)
     return PlainLinear(weight.to(device.torch, dtype), _moved(bias, device, dtype), gelu=gelu)
@@ -87,105 +96,6 @@ class PrepackedLinear:
         return y
 
 
-class Int8Linear:
-    """int8 weights, one scale a row of them; activations in 8 bits, one scale a token.
-
-    A scale of its own for each token keeps a text's vector independent of its batch mates.
-    """
-
-    def __init__(
-        self,
-        weight: torch.Tensor,
-        bias: torch.Tensor | None,
-        *,
-        gelu: bool,
-        exact: bool,
-        floor: float | None = None,
-    ) -> None:
-        quantized, scales = _quantized(weight.float())
-        product = _ByteProduct if exact else _WidenedProduct
-        self._product = product(quantized, scales, zero=_ZERO if floor is None else 0)
-        self._bias = None if bias is None else bias.float()
-        self._gelu = gelu
-        self._floor = floor
-        if floor is not None:
-            # Rows are counted from the floor up: what lies below it is the same for every row.
-            lost = quantized.sum(dim=1).mul(scales).mul_(floor)
-            self._bias = lost if self._bias is None else self._bias + lost
-
-    def __call__(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
-        """Quantise each row, multiply, scale back."""
-        rows, scales = _rows_to_bytes(x) if self._floor is None else _from_floor(x, self._floor)
-        y = self._product(rows).mul_(scales)
-        if self._bias is not None:
-            y.add_(self._bias)
-        if self._gelu:
-            y = functional.gelu(y)
-        return y if residual is None else y.add_(residual)
-
-
-_ZERO = 128
-"""The byte that means zero: oneDNN is fast for unsigned activations only."""
-GELU_FLOOR = -0.17
-"""GELU is never below -0.16997, so the bytes behind it need not reach as far down as up."""
-
-
-def _quantized(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    scales = (weight.abs().amax(dim=1) / 127).clamp_min(torch.finfo(torch.float32).tiny)
-    return torch.round(weight / scales[:, None]).to(torch.int8), scales
-
-
-def _rows_to_bytes(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Spread each row over -127..127 around the zero byte.
-
-    The plain passes are the fast ones: one fused call (a norm, addcmul) takes torch 4 to 20 times
-    as long on rows of this size.
-    """
-    scales = torch.maximum(x.amax(dim=-1), x.amin(dim=-1).neg_()).unsqueeze_(-1)
-    scales.div_(127).clamp_min_(torch.finfo(torch.float32).tiny)
-    # The conversion cuts off: the half makes it rounding.
-    return torch.mul(x, scales.reciprocal()).add_(_ZERO + 0.5).to(torch.uint8), scales
-
-
-def _from_floor(x: torch.Tensor, floor: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Spread each row over 0..255 from the floor up: half the error of a range around zero."""
-    scales = x.amax(dim=-1, keepdim=True).sub_(floor).div_(255)
-    scales.clamp_min_(torch.finfo(torch.float32).tiny)
-    steps = scales.reciprocal()
-    return torch.sub(x, floor).mul_(steps).add_(0.5).to(torch.uint8), scales
-
-
-class _ByteProduct:
-    """Bytes times bytes, summed in 32 bits, given back in fp32."""
-
-    def __init__(self, quantized: torch.Tensor, scales: torch.Tensor, *, zero: int) -> None:
-        self._zero = zero
-        self._weight = torch.ops.onednn.qlinear_prepack(quantized, None)
-        self._scales = scales
-        self._zeros = torch.zeros(len(scales), dtype=torch.int64)
-
-    def __call__(self, rows: torch.Tensor) -> torch.Tensor:
-        y: torch.Tensor = torch.ops.onednn.qlinear_pointwise(
-            rows, 1.0, self._zero, self._weight, self._scales, self._zeros, None,
-            1.0, 0, torch.float32, "none", [], "",
-        )  # fmt: skip
-        return y
-
-
-class _WidenedProduct:
-    """The same numbers, slowly, where the processor's byte product is not to be trusted."""
-
-    def __init__(self, quantized: torch.Tensor, scales: torch.Tensor, *, zero: int) -> None:
-        self._zero = zero
-        self._weight = quantized
-        self._scales = scales
-
-    def __call__(self, rows: torch.Tensor) -> torch.Tensor:
-        return functional.linear(rows.float().sub_(self._zero), self._weight.float()).mul_(
-            self._scales
-        )
-
-
 @cache
 def prepacked_is_right() -> bool:
     """Ask a small product whose answer is known."""
@@ -199,18 +109,6 @@ def prepacked_is_right() -> bool:
     return torch.allclose(packed, plain + residual, atol=1e-4) and torch.allclose(
         curved, functional.gelu(plain), atol=1e-4
     )
-
-
-@cache
-def int8_is_right() -> bool:
-    """Ask for the largest sums there are: processors without VNNI overflow half way."""
-    weight, _, x, _ = _probe()
-    weight, x = weight.sign(), x.abs().add_(1).sign_()
-    try:
-        fast = Int8Linear(weight, None, gelu=False, exact=True)(x)
-    except (AttributeError, RuntimeError):
-        return False
-    return torch.allclose(fast, functional.linear(x, weight), atol=1e-3)
 
 
 def _probe() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:

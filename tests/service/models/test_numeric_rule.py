@@ -165,6 +165,15 @@ def test_int8_stays_within_its_own_bounds(
     assert cosines.min() >= 0.998
 
 
+def test_an_int8_encoder_settles_while_it_loads_and_not_on_what_it_is_first_asked(
+    tensors: Tensors, batch: Batch
+) -> None:
+    first, second = (Encoder(Weights(tensors), SHAPE, dtype=INT8, device=CPU) for _ in range(2))
+    one, other = (Pack.of(batch[start : start + 3], CPU.torch) for start in (0, 3))
+    first(other, lambda: None)
+    assert torch.equal(first(one, lambda: None), second(one, lambda: None))
+
+
 @pytest.mark.parametrize(
     "name", ["encoder.layer.1.output.dense.weight", "encoder.layer.0.attention.self.value.weight"]
 )

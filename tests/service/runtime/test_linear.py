@@ -5,13 +5,11 @@ import torch
 from torch.nn import functional
 
 from smart_embedder.runtime.devices import INT8, Device
+from smart_embedder.runtime.int8 import Int8Linear
 from smart_embedder.runtime.linear import (
-    GELU_FLOOR,
-    Int8Linear,
     Linear,
     PlainLinear,
     PrepackedLinear,
-    int8_is_right,
     make_linear,
     prepacked_is_right,
 )
@@ -49,16 +47,6 @@ def test_neither_the_rows_nor_the_residual_are_written_to(dtype: torch.dtype) ->
     assert torch.equal(residual, RESIDUAL)
 
 
-def test_an_int8_row_does_not_depend_on_the_rows_beside_it() -> None:
-    product = linear(INT8)
-    beside_a_giant = product(torch.cat([ROWS[:1], ROWS[1:] * 1000]))
-    assert torch.equal(beside_a_giant[:1], product(ROWS[:1]))
-
-
-def test_a_row_of_zeros_is_zero_in_int8() -> None:
-    assert not linear(INT8, bias=False)(torch.zeros(2, 24)).any()
-
-
 def test_half_weights_are_widened_for_an_fp32_second_try() -> None:
     product = linear(torch.bfloat16)
     assert product(ROWS.bfloat16()).dtype == torch.bfloat16
@@ -71,26 +59,3 @@ def test_the_fast_kinds_are_used_where_they_are_right() -> None:
         linear(torch.float32), PrepackedLinear if prepacked_is_right() else PlainLinear
     )
     assert isinstance(linear(INT8), Int8Linear)
-
-
-@pytest.mark.parametrize("exact", [True, False])
-def test_rows_behind_a_gelu_lose_less_when_counted_from_its_floor(exact: bool) -> None:
-    if exact and not int8_is_right():
-        pytest.skip("this processor has no trusted int8 product")
-    rows = functional.gelu(torch.cat([ROWS * 2, -ROWS.abs(), torch.full((1, 24), -0.75)]))
-    plain = functional.linear(rows, WEIGHT, BIAS)
-    around_zero, from_floor = (
-        (Int8Linear(WEIGHT, BIAS, gelu=False, exact=exact, floor=floor)(rows) - plain)
-        .square()
-        .mean()
-        for floor in (None, GELU_FLOOR)
-    )
-    assert from_floor < around_zero * 0.8
-
-
-@pytest.mark.skipif(not int8_is_right(), reason="this processor has no trusted int8 product")
-def test_the_slow_int8_product_gives_the_same_numbers() -> None:
-    fast, slow = (
-        Int8Linear(WEIGHT, BIAS, gelu=False, exact=exact)(ROWS) for exact in (True, False)
-    )
-    torch.testing.assert_close(fast, slow, atol=1e-5, rtol=1e-5)

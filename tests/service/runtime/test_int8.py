@@ -1,0 +1,78 @@
+"""The int8 product: each row by itself, near to the exact one, and the same on every processor."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from smart_embedder.runtime.int8 import Int8Linear, int8_is_right
+
+DICE = torch.Generator().manual_seed(3)
+WEIGHT = torch.randn(40, 24, generator=DICE)
+BIAS = torch.randn(40, generator=DICE)
+ROWS = torch.randn(9, 24, generator=DICE)
+
+
+def linear(
+    weight: torch.Tensor = WEIGHT,
+    bias: torch.Tensor | None = BIAS,
+    *,
+    fast: bool = False,
+    settles: bool = False,
+) -> Int8Linear:
+    return Int8Linear(weight, bias, gelu=False, fast=fast, settles=settles)
+
+
+def error(product: Int8Linear, rows: torch.Tensor) -> float:
+    return float((product(rows) - functional.linear(rows, WEIGHT, BIAS)).square().mean())
+
+
+def test_a_row_does_not_depend_on_the_rows_beside_it() -> None:
+    beside_a_giant = linear()(torch.cat([ROWS[:1], ROWS[1:] * 1000]))
+    assert torch.equal(beside_a_giant[:1], linear()(ROWS[:1]))
+
+
+@pytest.mark.parametrize("value", [0.0, 3.0, -3.0])
+def test_a_row_of_one_value_is_exact_but_for_its_weights(value: float) -> None:
+    rows = torch.full((2, 24), value)
+    exact = functional.linear(rows, WEIGHT)
+    torch.testing.assert_close(linear(bias=None)(rows), exact, atol=0.2, rtol=0)
+    assert value or not linear(bias=None)(rows).any()
+
+
+def test_a_large_value_on_one_side_takes_half_of_what_a_range_around_zero_would_lose() -> None:
+    rows = functional.layer_norm(ROWS, (24,))
+    rows[:, 5] = -12.0
+    around_zero = torch.cat([rows, -rows[:, 5:6]], dim=1)
+    weight = torch.cat([WEIGHT, torch.zeros(40, 1)], dim=1)
+    two_sided = (
+        (linear(weight)(around_zero) - functional.linear(rows, WEIGHT, BIAS)).square().mean()
+    )
+    assert error(linear(), rows) < two_sided * 0.5
+
+
+def test_a_linear_that_settles_gives_back_what_its_rounding_takes_from_all_rows_alike() -> None:
+    rows = ROWS * 0.1 + torch.randn(24, generator=torch.Generator().manual_seed(4))
+    settled = linear(settles=True)
+    settled(rows)
+    assert error(settled, rows) < error(linear(), rows) * 0.5
+
+
+def test_a_linear_settles_once() -> None:
+    settled = linear(settles=True)
+    settled(ROWS)
+    before = settled(ROWS[:2])
+    settled(ROWS * 7 + 3)
+    assert torch.equal(settled(ROWS[:2]), before)
+
+
+def test_values_that_are_not_finite_stay_so() -> None:
+    rows = ROWS.clone()
+    rows[1, 3] = torch.nan
+    rows[2, 3] = torch.inf
+    finite = linear()(rows).isfinite().all(dim=1)
+    assert finite.tolist() == [True, False, False, *[True] * 6]
+
+
+@pytest.mark.skipif(not int8_is_right(), reason="this processor has no trusted int8 product")
+def test_the_slow_product_gives_the_same_numbers() -> None:
+    torch.testing.assert_close(linear(fast=True)(ROWS), linear()(ROWS), atol=1e-5, rtol=1e-5)
