@@ -7,7 +7,6 @@ where a window or shared keys would make torch fall back to one that does, rows 
 
 import torch
 from torch.nn import functional
-from torch.nn.attention.varlen import varlen_attn
 
 from smart_embedder.runtime.packing import Pack, Run
 
@@ -76,6 +75,9 @@ def _attend_varlen(
     window: int | None,
     scale: float | None,
 ) -> torch.Tensor:
+    # It brings torch's compiler along, which takes as long to import as torch itself.
+    from torch.nn.attention.varlen import varlen_attn  # noqa: PLC0415 - for GPUs alone
+
     reach = -1 if window is None else window - 1
     # One split: otherwise the longest batch mate decides the order of a text's sums.
     out = varlen_attn(

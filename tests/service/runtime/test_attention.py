@@ -1,5 +1,8 @@
 """Attention stays inside each text, whatever is shared, masked or out of reach."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -76,3 +79,11 @@ def test_the_kernel_for_gpus_gives_what_the_processor_gives(
     halves = [part.to("cuda", torch.bfloat16) for part in parts]
     on_gpu = attend(*halves, pack_of(lengths, "cuda"), causal=causal, window=window)
     torch.testing.assert_close(on_gpu.float().cpu(), on_cpu, atol=3e-2, rtol=0)
+
+
+def test_a_cpu_does_not_wait_for_torchs_compiler() -> None:
+    code = "import sys, smart_embedder.runtime.attention; print('torch._dynamo' in sys.modules)"
+
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert said.stdout.strip() == "False"
