@@ -1,7 +1,9 @@
 """`make up`: from nothing to an answering Embedder, step by step."""
 
+import shutil
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from e2e.cluster.images import OPERATOR, REPOSITORY, SERVICE
@@ -29,7 +31,7 @@ def main() -> None:
     except Trouble as failure:
         sys.exit(str(failure))
     _show(*answers)
-    print(_NEXT.format(kubeconfig=target.kubectl.kubeconfig))
+    print(_NEXT.format(kubeconfig=target.kubectl.kubeconfig, path=_path(target)))
     print(f"Up in {time.monotonic() - started:.0f} s.")
 
 
@@ -66,9 +68,15 @@ def _show(embedding: Any, ranking: Any) -> None:
         print(f"  → {result['relevance_score']:.4f}  {text}")
 
 
+def _path(target: Target) -> str:
+    """What makes `kubectl` a command, where it is not one yet."""
+    program = target.kubectl.command()[0]
+    return "" if shutil.which("kubectl") else f"\n  export PATH={Path(str(program)).parent}:$PATH"
+
+
 _NEXT = """
 What to try next:
-  export KUBECONFIG={kubeconfig}
+  export KUBECONFIG={kubeconfig}{path}
   kubectl get embedders                          # what is served, and why not if not
   kubectl port-forward service/search 8000 &     # then http://localhost:8000/docs
   kubectl explain embedder.spec                  # everything an Embedder can say
