@@ -70,7 +70,7 @@ def test_an_edit_of_the_model_changes_the_vectors_once_and_loses_no_request(
 
     embedder.edit(models={"embedding": "demo/qwen3-embedding"})
     until(lambda: served(embedder) != first["fingerprint"], "the new track", seconds=200)
-    until(lambda: not embedder.pods(first["fingerprint"]), "the old pods to be gone", seconds=60)
+    until(lambda: not embedder.pods(first["fingerprint"]), "the old pods to be gone")
     new = until(lambda: embedder.status().get("vectorFingerprint"), "the new fingerprint")
 
     fresh, kept = load.end()
@@ -97,10 +97,11 @@ def test_a_manual_migration_waits_shows_both_tracks_and_goes_there_and_back(
 
     said = time.time()
     promote(embedder, following)
-    until(lambda: not embedder.pods(serving["fingerprint"]), "the old pods to be gone", seconds=60)
+    until(lambda: not embedder.pods(serving["fingerprint"]), "the old pods to be gone")
     between = time.time()
     promote(embedder, serving)
-    until(lambda: not embedder.pods(following["fingerprint"]), "the new pods to go", seconds=60)
+    embedder.edit(models={"embedding": "demo/bge-m3"})
+    until(lambda: not embedder.pods(following["fingerprint"]), "the new pods to be gone")
 
     fresh, kept = load.end()
     waited = {answer.fingerprint for answer in [*fresh, *kept] if answer.answered < said}
