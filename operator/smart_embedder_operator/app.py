@@ -19,6 +19,7 @@ from smart_embedder_operator.cluster import Cluster
 from smart_embedder_operator.converge import Converger
 from smart_embedder_operator.credentials import Credentials
 from smart_embedder_operator.heartbeat import Heartbeat
+from smart_embedder_operator.kinds import Key
 from smart_embedder_operator.kube import Kube, KubeError
 from smart_embedder_operator.leader import Elector
 from smart_embedder_operator.metrics_api.apiservice import ApiServiceKeeper, Backend
@@ -40,10 +41,10 @@ from smart_embedder_operator.reconcile import Reconciler
 from smart_embedder_operator.reports import reports
 from smart_embedder_operator.settings import Settings
 from smart_embedder_operator.telemetry import Telemetry
-from smart_embedder_operator.watching import OURS, Dispatcher, Key, Watcher
+from smart_embedder_operator.watching import OURS, Dispatcher, Watcher
 from smart_embedder_operator.workqueue import WORK_SECONDS, WorkQueue
 
-CAPABILITIES_SECONDS = 30.0  # a CRD installed later is noticed within this
+CAPABILITIES_SECONDS = 15.0  # a CRD installed later is noticed within this
 RETRY_SECONDS = 2.0
 # Events of one change come within this; it is also the delay that a hand-edited child may live.
 SPACING_SECONDS = 0.5

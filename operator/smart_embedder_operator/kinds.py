@@ -8,6 +8,9 @@ from smart_embedder_operator import spec
 from smart_embedder_operator.kube import Manifest, Resource
 from smart_embedder_operator.platform import Capabilities
 
+Key = tuple[str, str]
+"""Namespace and name of an Embedder."""
+
 EMBEDDERS = Resource(spec.GROUP, spec.VERSION, spec.PLURAL, spec.KIND)
 
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")

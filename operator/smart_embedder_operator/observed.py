@@ -86,6 +86,12 @@ class Observed(Struct, frozen=True, kw_only=True):
             if subject.get("kind") == kind and subject.get("name") == name:
                 yield event
 
+    def events_since(self, item: Manifest, further: frozenset[str]) -> tuple[Manifest, ...]:
+        """Events about this object after the last that says it got further: others are past."""
+        events = tuple(self.events_about(item))
+        marks = [n for n, event in enumerate(events, 1) if event.get("reason") in further]
+        return events[max(marks, default=0) :]
+
 
 def label(item: Manifest, key: str) -> str | None:
     """A label of an object."""

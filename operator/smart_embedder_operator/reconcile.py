@@ -12,11 +12,11 @@ from smart_embedder_operator import conditions, kinds
 from smart_embedder_operator.cluster import Cluster
 from smart_embedder_operator.converge import Converger
 from smart_embedder_operator.decision import decide
+from smart_embedder_operator.kinds import Key
 from smart_embedder_operator.kube import Kube, KubeError, Manifest, NotFound
 from smart_embedder_operator.observe import Observer
 from smart_embedder_operator.publish import Publisher
 from smart_embedder_operator.telemetry import Telemetry
-from smart_embedder_operator.watching import Key
 from smart_embedder_operator.workqueue import TryAgain
 
 # Most faults and cures arrive as events. What only time brings (a pod pending for too long) is

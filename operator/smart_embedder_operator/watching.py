@@ -18,12 +18,11 @@ import structlog
 from smart_embedder_operator import handlers, kinds
 from smart_embedder_operator.credentials import Credentials
 from smart_embedder_operator.heartbeat import Heartbeat
+from smart_embedder_operator.kinds import Key
 from smart_embedder_operator.kube import Manifest, Resource
 from smart_embedder_operator.labels import EMBEDDER, MANAGED_BY, MANAGER
 from smart_embedder_operator.metrics_api.pods import PodTable
-
-Key = tuple[str, str]
-"""Namespace and name of an Embedder."""
+from smart_embedder_operator.rivals import Rivals
 
 FIRST_RESTART_SECONDS = 1.0
 LAST_RESTART_SECONDS = 30.0
@@ -58,6 +57,7 @@ class Dispatcher:
         self._add = add
         self._pods = pods
         self._heartbeat = heartbeat
+        self._rivals = Rivals()
         self._owners: dict[Place, Key] = {}
         self._seen: dict[Place, int] = {}
 
@@ -69,6 +69,10 @@ class Dispatcher:
         key = self._key(resource, change, obj)
         if key is not None and self._is_news(resource, change, obj):
             self._add(key, urgent=change is not None)
+        if key is not None and resource == kinds.EMBEDDERS:
+            route = None if change == "DELETED" else (obj.get("spec") or {}).get("route")
+            for rival in self._rivals.note(key, route):
+                self._add(rival, urgent=True)
 
     def _key(self, resource: Resource, change: str | None, obj: Manifest) -> Key | None:
         metadata = obj["metadata"]

@@ -103,6 +103,33 @@ def test_our_own_status_and_an_autoscalers_readings_call_for_no_look() -> None:
     assert len(told.keys) == 7
 
 
+def test_a_route_that_changes_is_news_to_those_who_dispute_it() -> None:
+    told = Told()
+
+    def write(name: str, host: str | None, change: str | None = "MODIFIED") -> None:
+        metadata = {"name": name, "namespace": "ml", "resourceVersion": f"{name}-{host}"}
+        route = {"parentRefs": [{"name": "public"}], "hostnames": [host]}
+        told.keys.clear()
+        told.event(
+            kinds.EMBEDDERS,
+            change,
+            {"metadata": metadata, "spec": {"route": route} if host else {}},
+        )
+
+    write("a", "one.example.com", change=None)
+    write("b", "two.example.com", change=None)
+    assert told.keys == [("ml", "b")]
+    write("b", "one.example.com")
+    assert told.keys == [("ml", "b"), ("ml", "a")]
+    write("b", "one.example.com", change=None)
+    assert told.keys == [("ml", "b")]
+    write("b", None)
+    assert told.keys == [("ml", "b"), ("ml", "a")]
+    write("b", "one.example.com")
+    write("b", "one.example.com", change="DELETED")
+    assert told.keys == [("ml", "b"), ("ml", "a")]
+
+
 def test_pods_are_noted_for_scraping_and_forgotten() -> None:
     told = Told()
     running = child(status={"podIP": "10.0.0.1", "phase": "Running"})

@@ -6,6 +6,7 @@ log, which the kubelet shows on the pod: no right to read logs is needed.
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -13,7 +14,7 @@ from msgspec import Struct
 
 from smart_embedder_operator.conditions.finding import Case, Finding, pod_name
 from smart_embedder_operator.conditions.reasons import Reason
-from smart_embedder_operator.conditions.volumes import missing_reason
+from smart_embedder_operator.conditions.volumes import MOUNTED, missing_reason
 from smart_embedder_operator.observed import Manifest
 from smart_embedder_operator.rollout import moment
 
@@ -33,6 +34,12 @@ _START_TROUBLE = frozenset(
 )
 _FINE = frozenset({"ContainerCreating", "PodInitializing", "CrashLoopBackOff"})
 _KEY_MISSING = re.compile(r"couldn't find key (\S+) in (Secret|ConfigMap) (\S+)")
+
+# The kubelet looks for the pull secrets right before each try: a Secret that it missed then, and
+# did not miss at the last try, is there now.
+_TRIES = frozenset({"Pulling", "BackOff"})
+_SAME_TRY = timedelta(seconds=5)
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 # The service's own word for a failed start, where ours is not the same.
 _SERVICE_REASONS = {"StartupFailed": Reason.CRASH_LOOP}
@@ -92,14 +99,21 @@ def _waiting(case: Case, pod: Manifest, waiting: Manifest) -> Iterator[Finding]:
 
 
 def _pull_secrets(case: Case, pod: Manifest) -> Iterator[Finding]:
-    for event in case.observed.events_about(pod):
-        if event.get("reason") == "FailedToRetrieveImagePullSecret":
+    events = tuple(case.observed.events_about(pod))
+    tries = [_seen(event) for event in events if event.get("reason") in _TRIES]
+    for event in events:
+        missing = event.get("reason") == "FailedToRetrieveImagePullSecret"
+        if missing and all(_seen(event) >= one - _SAME_TRY for one in tries):
             fact = f"pod {pod_name(pod)}: {event.get('message', '')}"
             yield Finding(reason=Reason.PULL_SECRET_MISSING, fact=fact)
 
 
+def _seen(event: Manifest) -> datetime:
+    return moment(event.get("lastTimestamp") or event.get("eventTime")) or _LONG_AGO
+
+
 def _sandbox(case: Case, pod: Manifest) -> Iterator[Finding]:
-    for event in case.observed.events_about(pod):
+    for event in case.observed.events_since(pod, MOUNTED):
         if event.get("reason") == "FailedCreatePodSandBox":
             message = event.get("message", "")
             runtime = "no runtime for" in message or "RuntimeHandler" in message
@@ -194,6 +208,5 @@ def _unready(case: Case, pod: Manifest, running: Manifest) -> Iterator[Finding]:
 
 
 def _since(event: Manifest, running: Manifest) -> bool:
-    seen = moment(event.get("lastTimestamp") or event.get("eventTime"))
     start = moment(running.get("startedAt"))
-    return seen is None or start is None or seen >= start
+    return start is None or _seen(event) >= start

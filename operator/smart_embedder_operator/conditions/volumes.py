@@ -1,7 +1,7 @@
 """Faults of the volumes: claims that are not bound, mounts that do not come."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from smart_embedder_operator.conditions.finding import Case, Finding, pod_name
 from smart_embedder_operator.conditions.reasons import Reason
@@ -9,6 +9,10 @@ from smart_embedder_operator.observed import Manifest
 
 _STORAGE_CLASS = re.compile(r'storageclass\S* "([^"]+)" not found')
 _MISSING = re.compile(r'(secret|configmap) "([^"]+)" not found', re.IGNORECASE)
+_COMPLAINTS = frozenset({"ProvisioningFailed", "FailedBinding"})
+# What says that the class is there now, and that the volumes are mounted.
+_CLASS_FOUND = frozenset({"WaitForFirstConsumer", "ExternalProvisioning", "Provisioning"})
+MOUNTED = frozenset({"Pulling", "Pulled", "Created"})
 _MISSING_KEY = re.compile(r"references non-existent (secret|config) key: (\S+)")
 
 
@@ -22,13 +26,10 @@ def check_claims(case: Case) -> Iterator[Finding]:
 
 def _unbound(case: Case, claim: Manifest, phase: str) -> Iterator[Finding]:
     name = claim["metadata"]["name"]
-    warnings = [
-        event.get("message", "")
-        for event in case.observed.events_about(claim)
-        if event.get("reason") in {"ProvisioningFailed", "FailedBinding"}
-    ]
-    last = warnings[-1] if warnings else ""
+    last = _warning(case.observed.events_about(claim))
     if missing := _STORAGE_CLASS.search(last):
+        if not _warning(case.observed.events_since(claim, _CLASS_FOUND)):
+            return
         fact = f"volume claim {name} asks for StorageClass {missing[1]!r}, which does not exist"
         yield Finding(reason=Reason.STORAGE_CLASS_MISSING, fact=fact)
     elif last or phase == "Lost":
@@ -36,11 +37,17 @@ def _unbound(case: Case, claim: Manifest, phase: str) -> Iterator[Finding]:
         yield Finding(reason=Reason.UNBOUND_VOLUME, fact=fact)
 
 
+def _warning(events: Iterable[Manifest]) -> str:
+    """The last complaint about a claim."""
+    found = [event for event in events if event.get("reason") in _COMPLAINTS]
+    return found[-1].get("message", "") if found else ""
+
+
 def check_mounts(case: Case) -> Iterator[Finding]:
     """Pods that wait for a volume on their node."""
     for pod in case.pods:
         if _is_creating(pod):
-            for event in case.observed.events_about(pod):
+            for event in case.observed.events_since(pod, MOUNTED):
                 if event.get("reason") in {"FailedMount", "FailedAttachVolume"}:
                     yield _unmounted(pod, event.get("message", ""))
 

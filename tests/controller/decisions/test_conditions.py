@@ -233,6 +233,54 @@ def test_a_fault_is_named_told_and_forgotten(
     assert (well["Ready"]["status"], well["Degraded"]["status"]) == ("True", "False")
 
 
+PAST = [
+    pytest.param(
+        with_event(
+            "FailedToRetrieveImagePullSecret", "(registry)", **waiting("ImagePullBackOff", "401")
+        ),
+        ("Pod", "pod-1", "BackOff"),
+        Reason.IMAGE_PULL_FAILED,
+        id="a pull secret that the last try found",
+    ),
+    pytest.param(
+        with_event(
+            "FailedMount", 'configmap "company-ca" not found', **waiting("ContainerCreating")
+        ),
+        ("Pod", "pod-1", "Pulling"),
+        None,
+        id="a mount before the image came",
+    ),
+    pytest.param(
+        with_event("FailedCreatePodSandBox", "no network yet", **waiting("ContainerCreating")),
+        ("Pod", "pod-1", "Pulling"),
+        None,
+        id="a sandbox before the image came",
+    ),
+    pytest.param(
+        claim("Pending", "ProvisioningFailed", 'storageclass.storage.k8s.io "fast" not found'),
+        ("PersistentVolumeClaim", "search-cache", "WaitForFirstConsumer"),
+        None,
+        id="a class that is there now",
+    ),
+]
+
+
+@pytest.mark.parametrize(("inject", "further", "left"), PAST)
+def test_what_an_object_has_got_over_is_no_fault_any_more(
+    world: Any, embedder: Write, inject: Fault, further: tuple[str, str, str], left: Reason | None
+) -> None:
+    manifest = embedder()
+    track = world.step(manifest).plan.target
+    down(world)
+    inject(world, track)
+    assert conditions_of(world.evaluate(manifest))["Degraded"]["reason"] != left
+    world.now += timedelta(seconds=30)
+    world.event(*further, "it went on")
+    said = conditions_of(world.evaluate(manifest))["Degraded"]
+    assert said["reason"] == (left or "NoFault")
+    assert "PullSecretMissing" not in said["message"]
+
+
 def test_two_faults_at_once_are_both_told(world: Any, embedder: Write) -> None:
     manifest = embedder(monitoring={"serviceMonitor": "Enabled"})
     known = msgspec.structs.replace(world.platform.capabilities, service_monitor=False)
