@@ -7,6 +7,7 @@ of a pass goes to `deliver`; who asked for it is not known here.
 import asyncio
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from smart_embedder.errors import DeadlineExceeded, EmbedderError, ModelLoadFailed
 from smart_embedder.models.model import Ids, Output
@@ -26,6 +27,15 @@ JOIN_SECONDS = 2.0
 
 Deliver = Callable[[Batch, Sequence[Answer], float], None]
 """Takes the answers of a batch, in order, and the seconds of its pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One batch on one device."""
+
+    order: Order
+    batch: Batch
+    facts: BatchFacts
 
 
 class Devices:
@@ -94,48 +104,66 @@ class Devices:
         return all(ended)
 
     async def _serve(self, worker: Worker, deliver: Deliver) -> None:
+        run = self._begin(worker, await self._next(worker))
         while True:
-            batch = await self._next(worker)
-            limit = worker.limit(batch.model, batch.kind, batch.tokens)
-            order = worker.run(batch.model, batch.ids, batch.wanted, limit)
-            self._running[worker] = order, batch
-            facts = self._facts(worker, batch)
-            self._observer.batch_started(facts)
+            order = run.order
             await asyncio.wait({order.done}, timeout=order.limit)
-            if order.done.done():
-                self._finished(order, batch, facts, deliver)
+            following = None
+            if not order.done.done():
+                self._overdue(run, deliver)
+            elif order.done.result().failed:
+                self._finished(run, deliver)
             else:
-                self._overdue(order, batch, facts, deliver)
+                # The device works on while the answers are handed out.
+                following = self._begin_next(worker)
+                self._finished(run, deliver)
             if (await order.done).all_raised:
-                await self._examine(worker, batch)
+                await self._examine(worker, run.batch)
+            run = following or self._begin(worker, await self._next(worker))
+
+    def _begin(self, worker: Worker, batch: Batch) -> _Run:
+        limit = worker.limit(batch.model, batch.kind, batch.tokens)
+        facts = self._facts(worker, batch)
+        order = worker.run(batch.model, batch.ids, batch.wanted, limit)
+        self._running[worker] = order, batch
+        self._observer.batch_started(facts)
+        return _Run(order, batch, facts)
+
+    def _begin_next(self, worker: Worker) -> _Run | None:
+        batch = self._cut(worker)
+        return self._begin(worker, batch) if batch else None
 
     async def _next(self, worker: Worker) -> Batch:
         """Wait for texts and cut them; an idle device takes whatever comes first."""
         while True:
-            taken = self._queue.take(worker.budgets(), self._options.max_batch_texts or UNLIMITED)
-            if taken:
-                return Batch(taken[0][0].model, taken)
+            if batch := self._cut(worker):
+                return batch
             self._running.pop(worker, None)
             self._arrived.clear()
             await self._arrived.wait()
             if self._options.batch_window_seconds:
                 await asyncio.sleep(self._options.batch_window_seconds)
 
-    def _finished(self, order: Order, batch: Batch, facts: BatchFacts, deliver: Deliver) -> None:
-        encoded = order.done.result()
-        deliver(batch, encoded.answers, encoded.seconds)
+    def _cut(self, worker: Worker) -> Batch | None:
+        taken = self._queue.take(worker.budgets(), self._options.max_batch_texts or UNLIMITED)
+        return Batch(taken[0][0].model, taken) if taken else None
+
+    def _finished(self, run: _Run, deliver: Deliver) -> None:
+        encoded, facts = run.order.done.result(), run.facts
+        deliver(run.batch, encoded.answers, encoded.seconds)
         for _ in encoded.overflows:
             self._observer.out_of_memory(facts.device)
         if isinstance(encoded.stopped, DeadlineExceeded):
             self._observer.timed_out(facts.kind)
         self._observer.batch_finished(facts, encoded.seconds, _outcome(encoded))
 
-    def _overdue(self, order: Order, batch: Batch, facts: BatchFacts, deliver: Deliver) -> None:
+    def _overdue(self, run: _Run, deliver: Deliver) -> None:
         """Answer those who wait for a pass that neither ends nor reaches a checkpoint."""
-        error = DeadlineExceeded(f"the pass took more than {order.limit:.0f} s", limit=order.limit)
-        deliver(batch, [error] * len(batch.ids), order.limit)
+        limit, facts = run.order.limit, run.facts
+        error = DeadlineExceeded(f"the pass took more than {limit:.0f} s", limit=limit)
+        deliver(run.batch, [error] * len(run.batch.ids), limit)
         self._observer.timed_out(facts.kind)
-        self._observer.batch_finished(facts, order.limit, "timeout")
+        self._observer.batch_finished(facts, limit, "timeout")
 
     async def _examine(self, worker: Worker, batch: Batch) -> None:
         """Not one text came through: let the worker work again only when its canary does."""
@@ -172,5 +200,4 @@ def _outcome(encoded: Encoded) -> Outcome:
         return "timeout"
     if encoded.stopped:
         return "cancelled"
-    failed = any(isinstance(answer, EmbedderError) for answer in encoded.answers)
-    return "error" if failed else "success"
+    return "error" if encoded.failed else "success"

@@ -37,6 +37,11 @@ class Encoded:
     """Why the whole batch ended early."""
 
     @property
+    def failed(self) -> bool:
+        """Some text got no vector."""
+        return any(isinstance(answer, EmbedderError) for answer in self.answers)
+
+    @property
     def all_raised(self) -> bool:
         """Not one text came through: the device may be sick, not the texts."""
         return all(type(answer) is EncodingFailed for answer in self.answers)

@@ -1,6 +1,10 @@
 """The counts since the start and the picture of this moment, read by probes and by `/stats`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import ParamSpec, TypeVar
+
+import structlog
 
 from smart_embedder.scheduling.observer import (
     Answered,
@@ -12,6 +16,11 @@ from smart_embedder.scheduling.observer import (
     Outcome,
     Refusal,
 )
+
+Told = ParamSpec("Told")
+Given = TypeVar("Given")
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,37 +71,42 @@ class Statistics:
 
 
 class Tally:
-    """Counts what the scheduler tells and passes it on."""
+    """Counts what the scheduler tells and passes it on.
+
+    Whoever watches must not raise; when one does all the same, that is told once, and the requests
+    never notice.
+    """
 
     def __init__(self, onward: Observer) -> None:
         self.counts = Statistics()
         self._onward = onward
+        self._told = False
 
     def trace(self) -> object:
         """See `Observer`."""
-        return self._onward.trace()
+        return self._pass_on(self._onward.trace)
 
     def admitted(self, kind: Kind, lane: Lane, texts: int) -> None:
         """See `Observer`."""
         self.counts.requests += 1
-        self._onward.admitted(kind, lane, texts)
+        self._pass_on(self._onward.admitted, kind, lane, texts)
 
     def refused(self, kind: Kind, reason: Refusal) -> None:
         """See `Observer`."""
         self.counts.refused += 1
-        self._onward.refused(kind, reason)
+        self._pass_on(self._onward.refused, kind, reason)
 
     def answered(self, answered: Answered) -> None:
         """See `Observer`."""
         self.counts.failed += answered.outcome != "success"
         self.counts.texts += answered.texts
         self.counts.tokens += answered.tokens
-        self._onward.answered(answered)
+        self._pass_on(self._onward.answered, answered)
 
     def batch_started(self, batch: BatchFacts) -> None:
         """See `Observer`."""
         self.counts.batches += 1
-        self._onward.batch_started(batch)
+        self._pass_on(self._onward.batch_started, batch)
 
     def batch_finished(self, batch: BatchFacts, seconds: float, outcome: Outcome) -> None:
         """See `Observer`."""
@@ -101,30 +115,41 @@ class Tally:
         model.texts += batch.texts
         model.tokens += batch.tokens
         model.seconds += seconds
-        self._onward.batch_finished(batch, seconds, outcome)
+        self._pass_on(self._onward.batch_finished, batch, seconds, outcome)
 
     def dropped(self, reason: Loss, texts: int) -> None:
         """See `Observer`."""
         self.counts.dropped_texts += texts
-        self._onward.dropped(reason, texts)
+        self._pass_on(self._onward.dropped, reason, texts)
 
     def deduplicated(self, texts: int) -> None:
         """See `Observer`."""
         self.counts.deduplicated_texts += texts
-        self._onward.deduplicated(texts)
+        self._pass_on(self._onward.deduplicated, texts)
 
     def cache_looked_up(self, model: str, hits: int, misses: int) -> None:
         """See `Observer`."""
         self.counts.cache_hits += hits
         self.counts.cache_misses += misses
-        self._onward.cache_looked_up(model, hits, misses)
+        self._pass_on(self._onward.cache_looked_up, model, hits, misses)
 
     def out_of_memory(self, device: str) -> None:
         """See `Observer`."""
         self.counts.out_of_memory += 1
-        self._onward.out_of_memory(device)
+        self._pass_on(self._onward.out_of_memory, device)
 
     def timed_out(self, kind: Kind) -> None:
         """See `Observer`."""
         self.counts.timeouts += 1
-        self._onward.timed_out(kind)
+        self._pass_on(self._onward.timed_out, kind)
+
+    def _pass_on(
+        self, tell: Callable[Told, Given], *facts: Told.args, **named: Told.kwargs
+    ) -> Given | None:
+        try:
+            return tell(*facts, **named)
+        except Exception as error:
+            if not self._told:
+                self._told = True
+                log.exception("observer_failed", kind=type(error).__name__)
+            return None

@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from smart_embedder import Engine, EngineOptions, ModelOptions
 from smart_embedder.errors import (
@@ -254,16 +255,36 @@ async def test_whoever_waits_at_the_door_is_told_when_it_closes(
         assert await stopping == 0
 
 
-async def test_a_scheduler_that_breaks_leaves_nobody_waiting_and_asks_for_a_restart(
-    make_engine, recorder, until
+async def test_a_request_that_has_failed_costs_no_further_pass(make_engine, recorder) -> None:
+    async with make_engine(observer=recorder, max_batch_texts=1) as engine:
+        with pytest.raises(EncodingFailed):
+            await engine.embed(["poison", "second", "third"])
+    assert recorder.of("dropped") == [("failed", 2)]
+    assert len(recorder.of("batch_started")) == 1
+
+
+async def test_an_observer_that_raises_is_told_of_once_and_hurts_nobody(
+    make_engine, recorder
 ) -> None:
-    def broken(_facts: object) -> None:
+    def broken(*_: object) -> None:
         raise RuntimeError("a bug")
 
-    recorder.batch_started = broken
-    async with make_engine(observer=recorder) as engine:
+    recorder.batch_started = recorder.answered = recorder.trace = broken
+    with capture_logs() as logs:
+        async with make_engine(observer=recorder) as engine:
+            for text in ("a", "b"):
+                assert (await engine.embed([text])).tokens == [3]
+            assert engine.health.alive
+    assert [line["event"] for line in logs] == ["observer_failed"]
+    assert len(recorder.of("batch_finished")) == engine.statistics().batches == 2
+
+
+async def test_a_scheduler_that_breaks_leaves_nobody_waiting_and_asks_for_a_restart(
+    make_engine, until
+) -> None:
+    async with make_engine(batch_tokens=0) as engine:  # no pass has a share of nothing
         with pytest.raises(Unavailable):
             await engine.embed(["a"])
         await until(lambda: engine.state == "failed")
         assert not engine.health.alive
-        assert "a bug" in engine.health.failure
+        assert "ZeroDivisionError" in engine.health.failure

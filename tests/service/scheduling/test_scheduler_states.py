@@ -142,6 +142,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             return
         for model in self.models:
             model.gate.set()
+            model.memory = None  # a device that cannot hold its canary is sick for as long
         self.runner.run(self._settle())
         self._check()
         self.runner.run(self.engine.stop())

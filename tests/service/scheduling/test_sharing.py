@@ -32,6 +32,19 @@ async def test_what_arrives_during_a_pass_goes_into_the_next_one_together(
     assert (facts.texts, facts.tokens, facts.fill) == (11, 44, 44 / 4096)
 
 
+async def test_the_next_pass_begins_before_the_answers_of_the_last_are_handed_out(
+    make_engine, fake_embedding, recorder, until
+) -> None:
+    async with make_engine(observer=recorder) as engine:
+        held = await _hold(engine, fake_embedding, until)
+        waiting = asyncio.create_task(engine.embed(["waiting"]))
+        await until(lambda: engine.queue().waiting == 1)
+        fake_embedding.gate.set()
+        await asyncio.gather(held, waiting)
+    order = [name for name, _ in recorder.events if name.startswith("batch")]
+    assert order == ["batch_started", "batch_started", "batch_finished", "batch_finished"]
+
+
 async def test_outputs_of_several_requests_mix_in_one_pass(
     make_engine, fake_embedding, until
 ) -> None:
