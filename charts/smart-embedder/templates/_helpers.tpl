@@ -121,8 +121,12 @@ ipFamilies: {{ toJson . }}
   resources: [embedders/finalizers]
   verbs: [update]
 - apiGroups: [""]
-  resources: [configmaps, persistentvolumeclaims, serviceaccounts, services]
+  resources: [configmaps, persistentvolumeclaims, services]
   verbs: [get, list, watch, create, patch, delete]
+# A ServiceAccount goes with its Embedder, by owner reference, and never before.
+- apiGroups: [""]
+  resources: [serviceaccounts]
+  verbs: [get, list, watch, create, patch]
 - apiGroups: [apps]
   resources: [deployments]
   verbs: [get, list, watch, create, patch, delete]
@@ -150,13 +154,13 @@ ipFamilies: {{ toJson . }}
 # Read to name the true cause when something is wrong.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [apps]
   resources: [replicasets]
-  verbs: [get, list]
+  verbs: [list]
 - apiGroups: [""]
   resources: [events]
-  verbs: [get, list, watch, create]
+  verbs: [list, watch, create]
 {{- end -}}
 
 {{/* The Embedder of `helm test`, and the namespace in which the operator serves it. */}}
