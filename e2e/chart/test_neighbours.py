@@ -1,5 +1,6 @@
 """An install among others: confined to namespaces, beside another provider, under other users."""
 
+from base64 import b64decode
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +15,7 @@ from e2e.release import Release, Version
 from e2e.target import Target
 from e2e.up import QUICKSTART
 from e2e.workloads import restricted_namespace
+from smart_embedder_operator.metrics_api.certificates import new_certificate, utc_now
 
 CUSTOM_METRICS = "custom.metrics.k8s.io"
 
@@ -136,6 +138,32 @@ def registered(kubectl: Kubectl) -> dict[str, tuple[str, str]]:
         for one in kubectl.get("apiservices")["items"]
         if one["spec"].get("group") == CUSTOM_METRICS
     }
+
+
+def test_a_certificate_of_the_clusters_own_is_served_and_trusted(
+    release: Release, current: Version
+) -> None:
+    kubectl = release.kubectl.inside(release.namespace)
+    service = "smart-embedder-metrics-api"
+    made = new_certificate((f"{service}.{release.namespace}.svc",), utc_now())
+    files = {"tls.crt": made.chain, "tls.key": made.key, "ca.crt": made.authorities}
+    kubectl.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "mine"},
+            "stringData": files,
+        }
+    )
+
+    release.upgrade(current, 'metricsApi.existingSecret="mine"')
+
+    names = [f"apiservice/{version}.{CUSTOM_METRICS}" for version in ("v1beta1", "v1beta2")]
+    until(lambda: len(registered(kubectl)) == 2, "both versions to be registered")
+    kubectl("wait", *names, "--for=condition=Available", "--timeout=60s")
+    trusted = kubectl.get(names[0])["spec"]["caBundle"]
+    assert b64decode(trusted).decode() == made.authorities
+    assert kubectl.find("secret", service) is None
 
 
 def test_editors_and_admins_write_embedders_and_viewers_only_look(
