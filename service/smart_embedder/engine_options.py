@@ -33,8 +33,9 @@ def engine_options(settings: Settings) -> EngineOptions:
         device=",".join(settings.multi_gpu_devices)
         if settings.multi_gpu_devices and settings.model_device == "auto"
         else settings.model_device,
+        max_devices=settings.max_concurrent,
         threads=settings.torch_threads,
-        tokenizer_workers=settings.tokenization_workers,
+        tokenizer_workers=settings.tokenization_workers or settings.max_concurrent,
         warmup_rounds=settings.warmup_steps if settings.enable_warmup else 0,
         warmup_texts=settings.warmup_batch_size,
         offline=settings.hf_hub_offline,

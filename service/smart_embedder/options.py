@@ -74,6 +74,8 @@ class EngineOptions:
     """Short names a request may use, each for the name of a served model."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N, a comma-separated list of those, or mps."""
+    max_devices: int | None = None
+    """Use no more of them; a device runs one pass at a time."""
     threads: int | None = None
     """Threads of a CPU forward pass; None takes the cores this process may use."""
     tokenizer_workers: int | None = None

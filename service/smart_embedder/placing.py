@@ -21,7 +21,7 @@ from smart_embedder.scheduling.replica import Placed, Replica
 
 def place(options: EngineOptions, report: Report) -> list[Replica]:
     """Load every served model onto every device that is asked for."""
-    devices = resolve(options.device)
+    devices = resolve(options.device, most=options.max_devices)
     use_threads(options.threads)
     source = hub.Hub(options.offline, options.hub_endpoint, options.cache_dir)
     replicas: list[dict[str, Placed]] = [{} for _ in devices]

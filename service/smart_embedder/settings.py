@@ -137,8 +137,11 @@ class Settings(BaseSettings):
         origin=EMBEDDER,
         scope="reranking",
     )
-    max_concurrent: int = setting(
-        1, "Taken for compatibility: a device runs one pass at a time", origin=OPENAI
+    max_concurrent: Annotated[int, Field(ge=1)] | None = setting(
+        None,
+        "Passes at once, each on a device of its own: so many devices are used; also the threads"
+        " that tokenize when TOKENIZATION_WORKERS is not set. Unset, every device and core",
+        origin=OPENAI,
     )
     enable_batching: bool = setting(
         True, "Batch texts of different requests together", origin=OPENAI

@@ -225,6 +225,13 @@ def test_admission_and_batches_take_every_servers_word_for_them() -> None:
     assert scheduling.cache_entries == 0
 
 
+def test_the_cap_on_passes_is_one_of_devices_and_of_threads_that_tokenize() -> None:
+    capped = engine_options(Settings(max_concurrent=2))
+    told = engine_options(Settings(max_concurrent=2, tokenization_workers=3))
+    assert (capped.max_devices, capped.tokenizer_workers) == (2, 2)
+    assert (told.max_devices, told.tokenizer_workers) == (2, 3)
+
+
 def test_the_pairs_of_a_rerank_batch_become_the_tokens_they_may_take() -> None:
     told = Settings(
         reranker_model="Qwen/Qwen3-Reranker-0.6B",

@@ -51,6 +51,7 @@ class Answering:
             settings=self.settings,
             public=path.public,
             accept=request.headers.get("accept", ""),
+            path=request.scope["raw_path"].decode("latin-1"),
             params=request.path_params,
             headers={"x-request-id": _request_id(request)},
             deadline=time.monotonic() + self.settings.request_timeout,

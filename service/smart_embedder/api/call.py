@@ -58,6 +58,8 @@ class Call:
     work: Work | None = None
     accept: str = ""
     """The media types that the client reads."""
+    path: str = ""
+    """As the client wrote it."""
 
     started: float = field(default_factory=time.monotonic)
 

@@ -53,13 +53,13 @@ class Pages:
         """Answer GET /openapi.json."""
         return Reply(content=self._document)
 
-    async def swagger(self, _: None, __: Call) -> Reply:
+    async def swagger(self, _: None, call: Call) -> Reply:
         """Answer GET /docs."""
-        return Reply(content=_SWAGGER.encode(), media_type="text/html")
+        return _page(_SWAGGER, call)
 
-    async def redoc(self, _: None, __: Call) -> Reply:
+    async def redoc(self, _: None, call: Call) -> Reply:
         """Answer GET /redoc."""
-        return Reply(content=_REDOC.encode(), media_type="text/html")
+        return _page(_REDOC, call)
 
     async def asset(self, _: None, call: Call) -> Reply:
         """Answer GET /docs/assets/{name}."""
@@ -71,6 +71,17 @@ class Pages:
             media_type=_TYPES[name.rpartition(".")[2]],
             headers={"cache-control": "public, max-age=86400"},
         )
+
+
+def _page(html: str, call: Call) -> Reply:
+    """Give a page, whose addresses are relative so that it works behind any prefix.
+
+    That needs its own address to end without a slash.
+    """
+    bare = call.path.rstrip("/")
+    if bare != call.path:
+        return Reply(content=b"", status=307, headers={"location": f"../{bare.rpartition('/')[2]}"})
+    return Reply(content=html.encode(), media_type="text/html")
 
 
 def _read(name: str) -> bytes:

@@ -73,14 +73,17 @@ def _cuda(index: int) -> Device:
     return Device("cuda", index, facts.name, facts.total_memory, bfloat16=facts.major >= 8)
 
 
-def resolve(spec: str, hardware: Hardware | None = None) -> list[Device]:
+def resolve(
+    spec: str, hardware: Hardware | None = None, *, most: int | None = None
+) -> list[Device]:
     """Turn `auto`, `cpu`, `cuda`, `cuda:N`, `mps` or a comma-separated list into devices.
 
-    `cuda` is every GPU that is visible: one worker each. Only `auto` falls back to the CPU.
+    `cuda` is every GPU that is visible, `most` of them at most: one worker each. Only `auto` falls
+    back to the CPU.
     """
     here = hardware or look()
     found = [device for part in spec.split(",") for device in _named(part.strip().lower(), here)]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(found))[:most]
 
 
 def _named(word: str, here: Hardware) -> Sequence[Device]:

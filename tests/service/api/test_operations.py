@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx
 import pytest
@@ -131,6 +132,17 @@ async def test_pages_take_everything_from_this_machine(
             found = await client.get(f"/docs/assets/{asset}")
             assert found.status_code == 200
             assert len(found.content) > 100_000
+
+
+@pytest.mark.parametrize("page", ["/docs", "/redoc"])
+async def test_a_slash_too_many_leads_to_the_page_behind_any_prefix(
+    client: httpx.AsyncClient, page: str
+) -> None:
+    found = await client.get(f"{page}/", follow_redirects=False)
+    assert found.status_code == 307
+    assert urljoin(f"http://host/prefix{page}/", found.headers["location"]) == (
+        f"http://host/prefix{page}"
+    )
 
 
 @pytest.mark.parametrize("name", ["scalar.js", "__init__.py", "..%2f..%2fsettings.py"])

@@ -41,6 +41,10 @@ def test_a_spec_names_its_devices_in_order_and_once(spec: str, found: list[Devic
     assert resolve(spec, TWO_GPUS) == found
 
 
+def test_no_more_devices_are_used_than_may_be() -> None:
+    assert resolve("cuda", TWO_GPUS, most=1) == resolve("cuda:0", TWO_GPUS)
+
+
 def test_only_auto_falls_back_to_the_cpu() -> None:
     assert resolve("auto", NO_GPU) == [CPU]
     with pytest.raises(DeviceUnavailable, match="'cuda' is not usable here; there is cpu"):
