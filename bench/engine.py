@@ -10,11 +10,9 @@ import json
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,53 +21,13 @@ import numpy as np
 
 from bench import full_shape
 from bench.cases import CASES, Case
+from bench.workers import Worker, loaded
 
 RESULTS = Path(__file__).parent / "results" / "engine.json"
 OURS = "ours fp32", "ours int8"
 FP32 = ("FlagEmbedding", "transformers", "m3serve", "openvino fp32")
 INT8 = ("openvino w8", "onnxruntime int8")
-NO_RERANK = ("m3serve",)
-
-
-class Worker:
-    """A rival in its own process."""
-
-    def __init__(self, name: str, folder: Path, threads: int, log: Path) -> None:
-        self.name = name
-        self._log = log.open("w")
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.rivals", name, str(folder), str(threads)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-            env=os.environ | {"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"},
-        )
-
-    def wait_ready(self) -> None:
-        """Wait until it is loaded and warm."""
-        self._answer()
-
-    def ask(self, **question: Any) -> dict[str, Any]:
-        """Send a line, wait for its answer."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(question) + "\n")
-        self._process.stdin.flush()
-        return self._answer()
-
-    def stop(self) -> None:
-        """End it: some rivals keep threads that no end of input stops."""
-        self._process.kill()
-        self._process.wait()
-        self._log.close()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{self.name} died; see {self._log.name}")
-        found: dict[str, Any] = json.loads(line)
-        return found
+NO_RERANK = ("m3serve", "infinity")
 
 
 @dataclass
@@ -78,6 +36,7 @@ class Measured:
 
     seconds: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     flops: list[float] = field(default_factory=list)
+    bytes_: list[float] = field(default_factory=list)
 
     def add(self, case: Case, engine: str, seconds: float) -> None:
         """Note one pass."""
@@ -96,8 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = _arguments().parse_args(arguments)
     folder = asked.folder
     print(f"writing full-shape models to {folder} (4.6 GB, kept for the next run)", flush=True)
-    full_shape.write(folder)
-    with _workers([*OURS, *FP32, *INT8], folder, asked.threads) as workers:
+    full_shape.write(folder, asked.std)
+    pythons = dict.fromkeys((*OURS, *FP32, *INT8), sys.executable)
+    if asked.infinity:
+        pythons["infinity"] = asked.infinity
+    with loaded(pythons, folder, asked.threads) as workers:
         measured = _measure(workers, rounds=asked.rounds, bulk=not asked.quick)
         cosines = _cosines(workers, folder)
         int8 = _int8_quality(workers[:2], folder)
@@ -117,24 +79,15 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--folder", type=Path, default=Path(tempfile.gettempdir()) / "smart-embedder-bench"
     )
+    parser.add_argument(
+        "--std",
+        type=float,
+        help="of the weights; 0.02 is transformers' own (with another --folder)",
+    )
+    parser.add_argument(
+        "--infinity", help="a Python that has infinity-emb[torch], which wants older libraries"
+    )
     return parser
-
-
-@contextlib.contextmanager
-def _workers(names: Sequence[str], folder: Path, threads: int) -> Iterator[list[Worker]]:
-    """Load one after the other: two at once would not fit small machines."""
-    workers: list[Worker] = []
-    try:
-        for name in names:
-            start = time.perf_counter()
-            worker = Worker(name, folder, threads, folder / f"{name.replace(' ', '-')}.log")
-            workers.append(worker)
-            worker.wait_ready()
-            print(f"{name} is ready after {time.perf_counter() - start:.0f} s", flush=True)
-        yield workers
-    finally:
-        for worker in workers:
-            worker.stop()
 
 
 def _measure(workers: Sequence[Worker], *, rounds: int, bulk: bool) -> Measured:
@@ -144,7 +97,9 @@ def _measure(workers: Sequence[Worker], *, rounds: int, bulk: bool) -> Measured:
             # The first round warms every shape up; the long job is its own warm-up.
             if case.bulk and not (bulk and round_ == rounds):
                 continue
-            measured.flops.append(workers[0].ask(do="gemm")["flops"])
+            limits = workers[0].ask(do="limits")
+            measured.flops.append(limits["flops"])
+            measured.bytes_.append(limits["bytes"])
             for worker in workers:
                 if case.query_tokens and worker.name in NO_RERANK:
                     continue
@@ -193,7 +148,8 @@ def _int8_quality(ours: Sequence[Worker], folder: Path) -> dict[str, float]:
 
 def summarise(measured: Measured, threads: int) -> dict[str, Any]:
     """The figures of speed, as they go into the results file."""
-    limit = statistics.median(measured.flops) / full_shape.FLOPS_PER_TOKEN
+    flops, read = statistics.median(measured.flops), statistics.median(measured.bytes_)
+    limit = flops / full_shape.FLOPS_PER_TOKEN
     cases: dict[str, Any] = {}
     for case in CASES:
         if case.name not in measured.seconds:
@@ -222,8 +178,14 @@ def summarise(measured: Measured, threads: int) -> dict[str, Any]:
         }
     return {
         "machine": {"processor": _processor(), "threads": threads, "load": os.getloadavg()},
-        "fp32_gflops": round(statistics.median(measured.flops) / 1e9),
+        "fp32_gflops": round(flops / 1e9),
         "limit_tokens_per_second": round(limit),
+        "read_gb_per_second": round(read / 1e9),
+        # A weight is two FLOPs a token and four bytes.
+        "least_ms_of_short": {
+            "to read the weights": round(full_shape.FLOPS_PER_TOKEN * 2 / read * 1e3, 1),
+            "to multiply": round(12 / limit * 1e3, 1),
+        },
         "cases": cases,
     }
 
@@ -241,23 +203,26 @@ def table(summary: dict[str, Any]) -> str:
     cases = summary["cases"]
     machine = summary["machine"]
     limit = f"{summary['fp32_gflops']} GFLOP/s: {summary['limit_tokens_per_second']} tokens/s"
+    engines = summary["least_cosine_to_transformers"]
     lines = [
         "",
         f"{machine['processor']}, {machine['threads']} threads; fp32 products at {limit}",
+        f"short in fp32 takes at least, in ms: {summary['least_ms_of_short']}",
         "",
         f"{'tokens/s (short: ms)':<20}"
         + "".join(f"{name:>18}" for name in cases)
         + f"{'cosine':>10}",
     ]
-    for engine in (*OURS, *FP32, *INT8):
+    for engine, cosine in engines.items():
         cells = [_cell(name, engine, case) for name, case in cases.items()]
-        cosine = summary["least_cosine_to_transformers"][engine]
         lines.append(
             f"{engine:<20}" + "".join(f"{cell:>18}" for cell in cells) + f"{cosine:>10.5f}"
         )
-    for ours, rivals in ((OURS[0], FP32), (OURS[1], INT8)):
+    for ours in OURS:
         lines += ["", f"{ours}: times as fast as"]
-        for rival in (*FP32, *(INT8 if rivals is INT8 else ())):
+        for rival in engines:
+            if rival in OURS or (ours == OURS[0] and rival in INT8):
+                continue
             ratios = [case["times_as_fast"][ours].get(rival) for case in cases.values()]
             cells = ["-" if ratio is None else f"{ratio:.2f}" for ratio in ratios]
             lines.append(f"  {rival:<18}" + "".join(f"{cell:>18}" for cell in cells))

@@ -1,6 +1,9 @@
 """BGE-M3 and bge-reranker-v2-m3 in full shape with random weights, and texts of exact lengths.
 
-Speed does not know the difference between trained weights and random ones; vectors do.
+Speed does not know the difference between trained weights and random ones; vectors do. Unless a
+`std` is given, weights are drawn with one over the root of their width, so that every product keeps
+the size of what comes in. transformers draws with 0.02 and biases of zero: products of width 1,024
+come out smaller, a layer changes its input less, and int8 does less harm.
 """
 
 import json
@@ -48,12 +51,12 @@ _NAMES = {
 }
 
 
-def write(folder: Path) -> tuple[Path, Path]:
+def write(folder: Path, std: float | None = None) -> tuple[Path, Path]:
     """Write both models (2.3 GB each) under a folder, unless they are there; answers where."""
     embedder, reranker = folder / "bge-m3", folder / "bge-reranker-v2-m3"
     if not (reranker / "model.safetensors").is_file():
         dice = torch.Generator().manual_seed(0)
-        backbone = _backbone(dice)
+        backbone = _backbone(dice, std)
         _write(embedder, "XLMRobertaModel", backbone)
         for name, out in (("sparse", 1), ("colbert", WIDTH)):
             torch.save(_linear("", out, WIDTH, dice), embedder / f"{name}_linear.pt")
@@ -62,6 +65,34 @@ def write(folder: Path) -> tuple[Path, Path]:
         prefixed = {f"roberta.{name}": tensor for name, tensor in backbone.items()}
         _write(reranker, "XLMRobertaForSequenceClassification", prefixed | classifier)
     return embedder, reranker
+
+
+def write_layout(folder: Path) -> Path:
+    """Write the embedder once more as sentence-transformers lays it out, by links."""
+    embedder, _ = write(folder)
+    layout = folder / "sentence-transformers"
+    (layout / "1_Pooling").mkdir(parents=True, exist_ok=True)
+    for file in embedder.glob("*.*"):
+        (layout / file.name).unlink(missing_ok=True)
+        (layout / file.name).symlink_to(file)
+    kinds = {"": "Transformer", "1_Pooling": "Pooling"}
+    modules = [
+        {
+            "idx": index,
+            "name": str(index),
+            "path": path,
+            "type": f"sentence_transformers.models.{kind}",
+        }
+        for index, (path, kind) in enumerate(kinds.items())
+    ]
+    (layout / "modules.json").write_text(json.dumps(modules))
+    pooling = {
+        "word_embedding_dimension": WIDTH,
+        "pooling_mode_cls_token": True,
+        "pooling_mode_mean_tokens": False,
+    }
+    (layout / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    return layout
 
 
 def texts(lengths: Sequence[int]) -> list[str]:
@@ -103,7 +134,7 @@ def _tokenizer() -> tokenizers.Tokenizer:
     return made
 
 
-def _backbone(dice: torch.Generator) -> dict[str, torch.Tensor]:
+def _backbone(dice: torch.Generator, std: float | None) -> dict[str, torch.Tensor]:
     tensors = {
         "embeddings.word_embeddings.weight": torch.randn(VOCABULARY, WIDTH, generator=dice),
         "embeddings.position_embeddings.weight": torch.randn(POSITIONS, WIDTH, generator=dice),
@@ -113,17 +144,20 @@ def _backbone(dice: torch.Generator) -> dict[str, torch.Tensor]:
     for index in range(LAYERS):
         layer = f"encoder.layer.{index}."
         for name in ("self.query", "self.key", "self.value", "output.dense"):
-            tensors |= _linear(f"{layer}attention.{name}.", WIDTH, WIDTH, dice)
+            tensors |= _linear(f"{layer}attention.{name}.", WIDTH, WIDTH, dice, std)
         tensors |= _norm(f"{layer}attention.output.LayerNorm.")
-        tensors |= _linear(f"{layer}intermediate.dense.", INNER, WIDTH, dice)
-        tensors |= _linear(f"{layer}output.dense.", WIDTH, INNER, dice)
+        tensors |= _linear(f"{layer}intermediate.dense.", INNER, WIDTH, dice, std)
+        tensors |= _linear(f"{layer}output.dense.", WIDTH, INNER, dice, std)
         tensors |= _norm(f"{layer}output.LayerNorm.")
     return tensors
 
 
-def _linear(name: str, out: int, width: int, dice: torch.Generator) -> dict[str, torch.Tensor]:
-    weight = torch.randn(out, width, generator=dice).div_(width**0.5)
-    return {f"{name}weight": weight, f"{name}bias": torch.randn(out, generator=dice).mul_(0.02)}
+def _linear(
+    name: str, out: int, width: int, dice: torch.Generator, std: float | None = None
+) -> dict[str, torch.Tensor]:
+    weight = torch.randn(out, width, generator=dice).mul_(std or width**-0.5)
+    bias = torch.randn(out, generator=dice).mul_(0.0 if std else 0.02)
+    return {f"{name}weight": weight, f"{name}bias": bias}
 
 
 def _norm(name: str) -> dict[str, torch.Tensor]:

@@ -18,9 +18,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.nn import functional
 
-from bench import full_shape
+from bench import full_shape, limits
 from bench.cases import CASES, Case
 
 Floats = npt.NDArray[np.float32]
@@ -40,52 +39,17 @@ class Rival(Protocol):
         ...
 
 
-def _unit(rows: npt.ArrayLike) -> Floats:
+def unit(rows: npt.ArrayLike) -> Floats:
+    """Bring every row to length one."""
     array = np.asarray(rows, np.float32)
-    unit: Floats = array / np.linalg.norm(array, axis=-1, keepdims=True)
-    return unit
+    ones: Floats = array / np.linalg.norm(array, axis=-1, keepdims=True)
+    return ones
 
 
-class Ours:
-    """Smart Embedder's models, below the scheduler."""
+def _ours(folder: Path, dtype: str) -> Rival:
+    from bench.ours import Ours
 
-    def __init__(self, folder: Path, dtype: str) -> None:
-        from smart_embedder.models import bge_m3, cross_encoder
-        from smart_embedder.models.model import Output
-        from smart_embedder.options import ModelOptions
-        from smart_embedder.runtime.devices import resolve
-
-        [cpu] = resolve("cpu")
-        embedder, reranker = full_shape.write(folder)
-        options = ModelOptions(name="full-shape", dtype=dtype)
-        self._load_reranker = lambda: cross_encoder.load(reranker, options, cpu)
-        self._embedder = bge_m3.load(embedder, options, cpu)
-        self._all = Output.DENSE | Output.SPARSE | Output.COLBERT
-        self._score = Output.SCORE
-        self._reranker: Any = None
-
-    def vectors(self, texts: list[str]) -> list[Any]:
-        """Give all three outputs."""
-        batch = [prepared.ids for prepared in self._embedder.prepare(texts)]
-        return list(self._embedder.forward(batch, [self._all] * len(batch), lambda: None))
-
-    def embed(self, texts: list[str]) -> Floats:
-        return _unit([vectors.dense for vectors in self.vectors(texts)])
-
-    def save(self, texts: list[str], path: str) -> None:
-        """Write all three outputs of the texts to a file."""
-        found = self.vectors(texts)
-        sparse = np.zeros((len(found), full_shape.VOCABULARY), np.float32)
-        for row, vectors in zip(sparse, found, strict=True):
-            row[vectors.sparse_ids] = vectors.sparse_weights
-        dense = _unit([vectors.dense for vectors in found])
-        colbert = np.concatenate([vectors.colbert for vectors in found])
-        np.savez(path, dense=dense, sparse=sparse, colbert=colbert)
-
-    def rerank(self, query: str, passages: list[str]) -> Any:
-        self._reranker = self._reranker or self._load_reranker()
-        batch = [prepared.ids for prepared in self._reranker.prepare_pairs(query, passages)]
-        return self._reranker.forward(batch, [self._score] * len(batch), lambda: None)
+    return Ours(folder, dtype)
 
 
 class FlagEmbedding:
@@ -107,7 +71,7 @@ class FlagEmbedding:
             return_sparse=True,
             return_colbert_vecs=True,
         )
-        return _unit(found["dense_vecs"])
+        return unit(found["dense_vecs"])
 
     def rerank(self, query: str, passages: list[str]) -> Any:
         pairs = [(query, passage) for passage in passages]
@@ -139,7 +103,7 @@ class Transformers:
                     [texts[index] for index in chosen], padding=True, return_tensors="pt"
                 )
                 rows[chosen] = self._embedder(**read).last_hidden_state[:, 0].numpy()
-        return _unit(rows)
+        return unit(rows)
 
     def rerank(self, query: str, passages: list[str]) -> Any:
         read = self._tokenizer([query] * len(passages), passages, padding=True, return_tensors="pt")
@@ -159,7 +123,7 @@ class M3Serve:
         self._loop.run_until_complete(self._engine.start())
 
     def embed(self, texts: list[str]) -> Floats:
-        return _unit(self._loop.run_until_complete(self._all(texts)))
+        return unit(self._loop.run_until_complete(self._all(texts)))
 
     async def _all(self, texts: list[str]) -> list[Any]:
         asked = [
@@ -167,6 +131,31 @@ class M3Serve:
             for text in texts
         ]
         return [found.dense[0] for found in await asyncio.gather(*asked)]
+
+
+class Infinity:
+    """infinity's torch engine with the same batch: dense vectors only."""
+
+    def __init__(self, folder: Path) -> None:
+        from infinity_emb import AsyncEmbeddingEngine, EngineArgs
+
+        self._loop = asyncio.new_event_loop()
+        self._engine = AsyncEmbeddingEngine.from_args(
+            EngineArgs(
+                model_name_or_path=str(full_shape.write_layout(folder)),
+                engine="torch",
+                device="cpu",
+                dtype="float32",
+                batch_size=BATCH,
+                bettertransformer=False,
+                model_warmup=False,
+            )
+        )
+        self._loop.run_until_complete(self._engine.astart())
+
+    def embed(self, texts: list[str]) -> Floats:
+        rows, _ = self._loop.run_until_complete(self._engine.embed(sentences=texts))
+        return unit(rows)
 
 
 class _Graph:
@@ -186,7 +175,7 @@ class _Graph:
         raise NotImplementedError
 
     def embed(self, texts: list[str]) -> Floats:
-        return _unit([self._first(self._tokenizer.encode(text).ids) for text in texts])
+        return unit([self._first(self._tokenizer.encode(text).ids) for text in texts])
 
     def rerank(self, query: str, passages: list[str]) -> Any:
         return [self._first(self._tokenizer.encode(query, text).ids) for text in passages]
@@ -259,11 +248,12 @@ class OnnxRuntime(_Graph):
 
 
 RIVALS: dict[str, Callable[[Path], Rival]] = {
-    "ours fp32": lambda folder: Ours(folder, "float32"),
-    "ours int8": lambda folder: Ours(folder, "int8"),
+    "ours fp32": lambda folder: _ours(folder, "float32"),
+    "ours int8": lambda folder: _ours(folder, "int8"),
     "FlagEmbedding": FlagEmbedding,
     "transformers": Transformers,
     "m3serve": M3Serve,
+    "infinity": Infinity,
     "openvino fp32": lambda folder: OpenVino(folder, int8=False),
     "openvino w8": lambda folder: OpenVino(folder, int8=True),
     "onnxruntime int8": OnnxRuntime,
@@ -277,31 +267,12 @@ def _run(rival: Rival, case: Case) -> None:
         rival.embed(case.texts)
 
 
-def gemm_flops() -> float:
-    """The best rate torch reaches on this machine now: 24 different 1024 -> 4096 products."""
-    pack, product = torch.ops.mkldnn._reorder_linear_weight, torch.ops.mkldnn._linear_pointwise  # noqa: SLF001 - the ops we use ourselves
-    rows = torch.randn(512, full_shape.WIDTH)
-    packed = [pack(torch.randn(full_shape.INNER, full_shape.WIDTH)) for _ in range(12)]
-    plain = [torch.randn(full_shape.INNER, full_shape.WIDTH) for _ in range(12)]
-    work = 12 * 2 * rows.numel() * full_shape.INNER
-
-    def rate(run: Callable[[], Any]) -> float:
-        start = time.perf_counter()
-        run()
-        return work / (time.perf_counter() - start)
-
-    return max(
-        rate(lambda: [product(rows, weight, None, "none", [], "none") for weight in packed]),
-        rate(lambda: [functional.linear(rows, weight) for weight in plain]),
-    )
-
-
 def main() -> None:
     """Load, then answer one line at a time."""
     name, folder = sys.argv[1], Path(sys.argv[2])
     torch.set_num_threads(int(sys.argv[3]))
     answers, sys.stdout = sys.stdout, sys.stderr
-    rival = RIVALS[name](folder)
+    rival: Any = RIVALS[name](folder)
     rival.embed(full_shape.texts([12]))
     cases = {case.name: case for case in CASES}
     print(json.dumps({"ready": True}), file=answers, flush=True)
@@ -312,14 +283,13 @@ def main() -> None:
             _run(rival, cases[asked["case"]])
             answer: Any = {"seconds": time.perf_counter() - start}
         elif asked["do"] == "save":
-            assert isinstance(rival, Ours)
             rival.save(cases["mixed"].texts, asked["to"])
             answer = {}
         elif asked["do"] == "vectors":
             np.save(asked["to"], rival.embed(cases["mixed"].texts))
             answer = {}
         else:
-            answer = {"flops": gemm_flops()}
+            answer = {"flops": limits.product_flops(), "bytes": limits.read_bytes()}
         print(json.dumps(answer), file=answers, flush=True)
 
 
