@@ -38,8 +38,6 @@ EXCEPTIONS = {
 """What is granted and cannot be seen used, with the reason why it is granted nevertheless."""
 
 EVERYTHING = {
-    "models": {"embedding": "BAAI/bge-m3"},
-    "hub": {},
     "cache": {"type": "PVC", "accessMode": "ReadWriteMany", "prewarm": True},
     "autoscaling": {"mode": "HPA", "maxReplicas": 3},
     "route": {"parentRefs": [{"name": "gateway"}]},
@@ -75,7 +73,7 @@ def children(kubectl: Kubectl, embedder: Embedder, kinds: str) -> int:
 def make_and_take_away_everything(kubectl: Kubectl, embedder: Embedder) -> None:
     """One Embedder's life, without a pod that ever runs: nobody's node has the label."""
     nowhere = {"profile": "cpu-small", "nodeSelector": {"smart-embedder.io/e2e": "nowhere"}}
-    embedder.create(hardware=nowhere)
+    embedder.create(models={"embedding": "BAAI/bge-m3"}, hub={}, hardware=nowhere)
 
     def there(kinds: str, count: int) -> None:
         until(lambda: children(kubectl, embedder, kinds) == count, f"{count} {kinds}", seconds=60)
@@ -98,11 +96,15 @@ def make_and_take_away_everything(kubectl: Kubectl, embedder: Embedder) -> None:
 def stop_and_start(operator: Kubectl) -> None:
     """The operator withdraws its registration, loses its Secret, and begins anew."""
     operator("scale", OPERATOR, "--replicas=0")
-    registered = [f"apiservice/v1beta{number}.custom.metrics.k8s.io" for number in (1, 2)]
-    operator("wait", *registered, "--for=delete", "--timeout=30s")
+    until(lambda: registrations(operator) == 0, "the withdrawal", seconds=30)
     operator("delete", "secret", SECRET)
     operator("scale", OPERATOR, "--replicas=1")
-    operator("wait", *registered, "--for=create", "--timeout=90s")
+    until(lambda: registrations(operator) == 2, "the registration", seconds=90)
+
+
+def registrations(kubectl: Kubectl) -> int:
+    names = kubectl("get", "apiservices", "-o", "name").split()
+    return sum("custom.metrics.k8s.io" in name for name in names)
 
 
 @pytest.mark.usefixtures("all_kinds")
