@@ -119,8 +119,7 @@ async def settled(audit: AuditLog, quiet: float = 20.0) -> None:
 
 async def measure(server: ApiServer, count: int, minutes: float) -> None:
     """Everything, in order."""
-    server.kubectl("apply", "--server-side", "-f", "-", stdin=crd())
-    server.kubectl("wait", "--for=condition=Established", "crd/embedders.smart-embedder.io")
+    server.kubectl.define(crd())
     audit = AuditLog(server.audit_log)
     identity = server.kubeconfig_for(OPERATOR, "system:masters")
     operator = OperatorProcess(identity, log_level="WARNING")

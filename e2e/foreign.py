@@ -1,5 +1,7 @@
 """Kinds of other projects, as far as the operator minds whether a cluster has them."""
 
+import json
+
 from e2e.cluster.kubectl import Kubectl, Manifest
 from e2e.cluster.trouble import Trouble
 
@@ -20,9 +22,7 @@ def install(kubectl: Kubectl, *kinds: Kind) -> None:
     """Let the API server serve the kinds, whatever is written in them."""
     for kind in kinds:
         if kubectl.find("crd", _name(kind)) is None:
-            kubectl.apply(_definition(kind))
-    names = [f"crd/{_name(kind)}" for kind in kinds]
-    kubectl("wait", "--for=condition=Established", *names, "--timeout=30s")
+            kubectl.define(json.dumps(_definition(kind)))
 
 
 def remove(kubectl: Kubectl, *kinds: Kind) -> None:

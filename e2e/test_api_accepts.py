@@ -27,8 +27,7 @@ LONGEST = "s" * 40
 @pytest.fixture(scope="module")
 def server() -> Iterator[ApiServer]:
     with api_server() as server:
-        server.kubectl("apply", "--server-side", "-f", "-", stdin=crd())
-        server.kubectl("wait", "--for=condition=Established", "crd/embedders.smart-embedder.io")
+        server.kubectl.define(crd())
         yield server
 
 

@@ -54,8 +54,7 @@ def bring(kubectl: Kubectl, schema: str) -> None:
     """Put a schema in place and wait until the API server goes by it."""
     before = served(kubectl)
     live = kubectl.find("crd", CRD)
-    kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=schema)
-    kubectl("wait", "--for=condition=Established", f"crd/{CRD}", "--timeout=30s")
+    kubectl.define(schema)
     if live is None or live["spec"] != kubectl.get("crd", CRD)["spec"]:
         until(lambda: served(kubectl) not in {"", before}, "the schema to be served", seconds=60)
 

@@ -36,8 +36,7 @@ OWNER = "smart-embedder"
 @pytest.fixture(scope="module")
 def server() -> Iterator[ApiServer]:
     with api_server() as server:
-        server.kubectl("apply", "--server-side", "-f", "-", stdin=crd())
-        server.kubectl("wait", "--for=condition=Established", "crd/embedders.smart-embedder.io")
+        server.kubectl.define(crd())
         server.kubectl("create", "clusterrole", OWNER, "--verb=get", "--resource=pods")
         yield server
 

@@ -1,11 +1,13 @@
 """kubectl against one cluster."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from e2e.cluster import binaries
 from e2e.cluster.commands import Argument, CommandFailed, output
+from e2e.cluster.waiting import until
 
 Manifest = dict[str, Any]
 
@@ -38,6 +40,20 @@ class Kubectl:
         """Server-side apply."""
         together = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(manifests)})
         self("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=together)
+
+    def define(self, *definitions: str) -> None:
+        """Server-side apply custom resource definitions, and wait until the API server serves them.
+
+        `kubectl wait` fails at once on a definition that has no status yet.
+        """
+        flags = ("--server-side", "--force-conflicts", "-f", "-", "-o", "name")
+        for definition in definitions:
+            name = self("apply", *flags, stdin=definition).strip()
+            until(partial(self._serves, name), f"{name} to be served", seconds=30)
+
+    def _serves(self, name: str) -> bool:
+        path = '{.status.conditions[?(@.type=="Established")].status}'
+        return self("get", name, "-o", f"jsonpath={path}") == "True"
 
     def get(self, *words: Argument) -> Any:
         """An object, or a list of them, as kubectl's JSON has it."""
