@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.service_cases import Figures, openai, overload_of
+from bench.service_cases import TWO_CLIENTS, Figures, fairness_of, openai, overload_of
 from bench.service_load import closed_loop, request
 from bench.service_process import Service, service
 
@@ -23,6 +23,12 @@ async def demo() -> Figures:
     async with service(model="demo/bge-m3") as server:
         dice = random.Random(6)
         return await _latency(server, [openai(dice) for _ in range(8000)], seconds=8)
+
+
+async def demo_fairness() -> Figures:
+    """One client's single queries beside another's 10,000 texts, with the demo models."""
+    async with service(model="demo/bge-m3", **TWO_CLIENTS) as server:
+        return await fairness_of(server)
 
 
 async def full_shape() -> Figures:

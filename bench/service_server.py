@@ -4,6 +4,7 @@ The environment is read as `smart-embedder serve` reads it; only the models diff
 """
 
 import argparse
+import os
 import sys
 
 import uvloop
@@ -14,7 +15,7 @@ from smart_embedder.engine import Engine
 from smart_embedder.engine_options import engine_options
 from smart_embedder.lifecycle import Lifecycle
 from smart_embedder.loading import Loader, load
-from smart_embedder.serve_command import serve
+from smart_embedder.serve_command import serve, share_the_cores
 from smart_embedder.server import Process
 from smart_embedder.settings import Settings, read_settings
 from smart_embedder.telemetry.logs import set_up_logs
@@ -22,6 +23,7 @@ from smart_embedder.telemetry.logs import set_up_logs
 
 def serve_switched(settings: Settings, models: Loader) -> int:
     """Serve as `serve` does, with telemetry that can be switched."""
+    share_the_cores(os.environ)
     set_up_logs(settings)
     lifecycle = Lifecycle()
     telemetry = Switch(settings, lifecycle)

@@ -24,8 +24,8 @@ TRACED = {
 
 async def telemetry() -> Figures:
     """What watching adds to a text of the null model, where nothing hides it, and of a demo one."""
-    null = await _measured(rounds=100, requests=300)
-    demo = await _measured(rounds=60, requests=60, model="demo/bge-m3")
+    null = await _measured(rounds=120, requests=200)
+    demo = await _measured(rounds=60, requests=40, model="demo/bge-m3")
     figures: Figures = {}
     for name, spent in {"null": null, "demo": demo}.items():
         figures |= {
