@@ -20,6 +20,7 @@ from smart_embedder.runtime.attention import attend
 from smart_embedder.runtime.devices import INT8, Device
 from smart_embedder.runtime.linear import Linear, make_linear
 from smart_embedder.runtime.packing import Pack
+from smart_embedder.runtime.sharing import Sharing
 from smart_embedder.runtime.weights import Weights
 
 _ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -158,18 +159,23 @@ class Decoder:
         self, pack: Pack, checkpoint: Checkpoint, dtype: torch.dtype | None = None
     ) -> torch.Tensor:
         """Give the last hidden states, tokens x width; another dtype is for a second try."""
-        x = functional.embedding(pack.ids, self.words).to(dtype or self.compute_dtype)
+        sharing = Sharing.of(pack) if self.shape.causal else None
+        ids, positions = pack.ids, pack.positions
+        if sharing:
+            ids, positions = ids[sharing.kept], positions[sharing.kept]
+        x = functional.embedding(ids, self.words).to(dtype or self.compute_dtype)
         if self.shape.sandwich:
             x *= torch.tensor(self.shape.width**0.5, dtype=x.dtype)  # rounded as Gemma rounds it
         rotations = {
-            theta: _rotation(pack.positions, theta, self.shape.head, x.dtype)
+            theta: _rotation(positions, theta, self.shape.head, x.dtype)
             for theta in {attention.theta for attention in self.shape.layers}
         }
         for layer in self._layers:
             checkpoint()
-            x = layer(x, pack, rotations[layer.theta])
+            x = layer(x, pack, rotations[layer.theta], sharing)
         checkpoint()
-        return self._norm(x)
+        x = self._norm(x)
+        return x[sharing.spread] if sharing else x
 
 
 class _Layer:
@@ -211,12 +217,16 @@ class _Layer:
             else [None, None]
         )
 
-    def __call__(self, x: torch.Tensor, pack: Pack, rotation: Rotation) -> torch.Tensor:
+    def __call__(
+        self, x: torch.Tensor, pack: Pack, rotation: Rotation, sharing: Sharing | None
+    ) -> torch.Tensor:
         three = self._qkv(self._norm(x)).view(len(x), -1, self._head)
         q, k, v = torch.split(three, self._heads, dim=1)
         q = _rotate(self._q_norm(q), rotation)
         k = _rotate(self._k_norm(k), rotation)
-        mixed = self._attend(q, k, v, pack).flatten(1)
+        mixed = (
+            sharing.attend(self._attend, q, k, v, pack) if sharing else self._attend(q, k, v, pack)
+        ).flatten(1)
         x = _added(x, self._mix, mixed, self._closing[0])
         gate, up = self._widen(self._second_norm(x)).chunk(2, dim=-1)
         return _added(x, self._narrow, self._activation(gate).mul_(up), self._closing[1])

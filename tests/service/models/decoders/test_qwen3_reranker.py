@@ -66,6 +66,17 @@ def test_scores_equal_the_model_card(folder: Path, card: dict[str, Scores]) -> N
     np.testing.assert_allclose(1 / (1 + np.exp(-margins)), card["likely"], atol=TOLERANCE)
 
 
+def test_the_prompt_and_the_query_are_computed_once_for_all_passages(folder: Path) -> None:
+    model = load(folder)
+    passages = [f"passage {number}" for number in range(10)]
+    batch = [prepared.ids for prepared in model.prepare_pairs(QUERY, passages)]
+    with torch.profiler.profile(record_shapes=True) as profile:
+        model.forward(batch, [Output.SCORE] * len(batch), lambda: None)
+    events = profile.events() or []
+    [[_, [computed], *_]] = [event.input_shapes for event in events if "embedding" in event.name]
+    assert computed < sum(map(len, batch)) / 3
+
+
 def test_an_instruction_of_the_request_is_followed_with_untied_answers(
     write_qwen3_reranker: Write, ask_card: Ask
 ) -> None:
