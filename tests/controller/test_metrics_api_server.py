@@ -262,6 +262,24 @@ async def test_a_pod_that_does_not_answer_holds_up_no_other(harness: Harness) ->
     assert await harness.values() == {"a": "5"}
 
 
+async def test_a_new_replica_refuses_to_tell_of_some_pods_until_it_has_asked_all_often_enough(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, eventually: Any
+) -> None:
+    proxy = harness.authority.client("front-proxy")
+    path = f"{BASE}/v1beta2/namespaces/ml/pods/*/{METRIC}"
+    async with metrics_page(f"{METRIC} 0\n") as port:
+        harness.pods.update(pod("idle", port))
+        harness.pods.update(pod("busy", 1))
+        reading = asyncio.create_task(harness.scraper.run())
+        await eventually(lambda: harness.news == ["idle"])
+        status, told = await harness.ask(path, proxy)
+        assert (status, told["reason"]) == (503, "ServiceUnavailable")
+        assert await harness.values("?labelSelector=app%3Didle") == {"idle": "0"}
+        monkeypatch.setattr(harness.scraper, "_began", harness.scraper._began - 15.0)
+        assert await harness.values() == {"idle": "0"}
+        reading.cancel()
+
+
 @pytest.mark.parametrize(
     ("path", "code"),
     [

@@ -5,6 +5,7 @@ it. What the values are used for, this file does not know.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -54,6 +55,7 @@ class Scraper:
         self._period = period
         self._samples: dict[PodKey, Sample] = {}
         self._slots = asyncio.Semaphore(PAGES_AT_ONCE)
+        self._began = -math.inf
         self.last_round_seconds = 0.0
 
     def fresh(self, pod: ScrapedPod) -> Sample | None:
@@ -64,8 +66,14 @@ class Scraper:
         age = time.monotonic() - sample.clock
         return sample if age <= STALE_PERIODS * self._period else None
 
+    @property
+    def is_new(self) -> bool:
+        """Whether a pod without a sample may only not have been asked often enough."""
+        return time.monotonic() - self._began < STALE_PERIODS * self._period
+
     async def run(self) -> None:
         """Read all pods every period, until cancelled."""
+        self._began = time.monotonic()
         timeout = aiohttp.ClientTimeout(total=POD_SECONDS)
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=STALE_PERIODS * self._period)
         async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:

@@ -62,29 +62,38 @@ class MetricsApi:
             question = Question(
                 **request.match_info, selector=request.query.get("labelSelector", "")
             )
-            if question.metric not in METRICS:
-                return _refuse(404, "NotFound", f"there is no metric {question.metric} of pods")
             try:
-                found = list(self._find(question))
+                return self._answer(version, question)
             except BadSelector as error:
                 return _refuse(400, "BadRequest", str(error))
-            if not found and question.pod != ANY_POD:
-                what = f"{question.metric} of pod {question.namespace}/{question.pod}"
-                return _refuse(404, "NotFound", f"there is no current value for {what}")
-            return _json(answers.value_list(version, question.metric, found))
 
         return handler
 
-    def _find(self, question: Question) -> Iterator[tuple[ScrapedPod, Sample]]:
+    def _answer(self, version: str, question: Question) -> web.Response:
+        if question.metric not in METRICS:
+            return _refuse(404, "NotFound", f"there is no metric {question.metric} of pods")
+        samples = dict(self._find(question))
+        # The HPA takes a missing pod for one at its target: it would scale down without the
+        # busiest, which a new operator is the last to hear of. Refused, it leaves all as it is.
+        if None in samples.values() and self._scraper.is_new:
+            return _refuse(503, "ServiceUnavailable", "not every pod has been read yet")
+        found = [
+            (pod, sample)
+            for pod, sample in samples.items()
+            if sample is not None and question.metric in sample.values
+        ]
+        if not found and question.pod != ANY_POD:
+            what = f"{question.metric} of pod {question.namespace}/{question.pod}"
+            return _refuse(404, "NotFound", f"there is no current value for {what}")
+        return _json(answers.value_list(version, question.metric, found))
+
+    def _find(self, question: Question) -> Iterator[tuple[ScrapedPod, Sample | None]]:
         selector = parse_selector(question.selector)
         for pod in self._candidates(question):
             # The HPA takes a pod without a value for idle when it would add pods and for fully
             # loaded when it would remove some: right for a pod that is still loading its model.
-            if pod.loading or not matches(selector, pod.labels):
-                continue
-            sample = self._scraper.fresh(pod)
-            if sample is not None and question.metric in sample.values:
-                yield pod, sample
+            if not pod.loading and matches(selector, pod.labels):
+                yield pod, self._scraper.fresh(pod)
 
     def _candidates(self, question: Question) -> list[ScrapedPod]:
         if question.pod != ANY_POD:
