@@ -170,7 +170,8 @@ ADVICE: dict[Reason, str] = {
         "Pin the models to commits (spec.models.*.revision) and delete the pod that differs."
     ),
     Reason.METRICS_UNAVAILABLE: (
-        "Enable metricsApi in the chart, or install prometheus-adapter, or scale with KEDA."
+        "Enable metricsApi in the chart, or install prometheus-adapter, or scale with KEDA; where "
+        "one of them answers, see whether it reaches the pods' metrics port."
     ),
     Reason.AUTOSCALER_FAILED: "kubectl describe the autoscaler shows more.",
     Reason.ROUTE_CONFLICT: "Give one of the two another host name in spec.route.hostnames.",
