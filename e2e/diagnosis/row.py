@@ -61,7 +61,8 @@ class Row:
     """Whether it is a fault beside the pods: Degraded, and requests are answered."""
     is_real: bool = False
     """Whether the service itself has to run; else a stand-in does, which starts at once."""
-    stops_nodes: bool = False
+    is_embedded: bool = False
+    """Whether it needs nodes that can be stopped, or GPUs that are pretended."""
 
     def __str__(self) -> str:
         """Its name, as pytest shows it."""
