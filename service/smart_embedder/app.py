@@ -85,7 +85,9 @@ class _Unrouted:
         path = request.scope["path"].rstrip("/")
         dialects: Sequence[Dialect] = self._dialects.get(path, (NATIVE,))
         if isinstance(error, MethodNotAllowedException):
-            wrong = WrongMethod(f"{request.method} is not served at {path}", value=request.method)
+            wrong = WrongMethod(
+                f"{request.method} is not served at {path or '/'}", value=request.method
+            )
             return refusal(wrong, dialects, error.headers or {})
         if isinstance(error, NotFoundException):
             return refusal(NotFound(f"nothing is served at {path or '/'}"), dialects, {})
