@@ -27,6 +27,8 @@ class InfoModel(msgspec.Struct):
     dimensions: int
     outputs: list[str]
     fingerprint: str
+    prompts: dict[str, str]
+    """What the model was trained to see before a text, by the name of the use."""
 
 
 class Info(msgspec.Struct):
@@ -86,6 +88,7 @@ def _model(card: Card) -> InfoModel:
         dimensions=card.dimensions,
         outputs=[str(output.name).lower() for output in card.outputs],
         fingerprint=card.fingerprint,
+        prompts=dict(card.prompts),
     )
 
 

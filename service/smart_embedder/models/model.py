@@ -6,8 +6,8 @@ scheduler knows nothing of torch. Tests put a model of their own here.
 
 import enum
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
@@ -54,6 +54,8 @@ class Card:
     """The model's own recipe ends in a dense vector of length one."""
     probabilities: bool = False
     """A reranker whose score is already a probability; normalising it changes nothing."""
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    """What the model was trained to see before a text, by the name of the use."""
 
     @property
     def fingerprint(self) -> str:

@@ -38,8 +38,10 @@ class Layout:
     normalizes: bool
     max_tokens: int | None
     lower_case: bool
-    prompt: str | None
-    """What is set before a text of which nothing else is said."""
+    prompts: dict[str, str]
+    """What may be set before a text, by name."""
+    default_prompt: str | None
+    """The name of the one for a text of which nothing else is said."""
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -61,7 +63,8 @@ class Layout:
             normalizes="Normalize" in dict(named),
             max_tokens=reading.get("max_seq_length"),
             lower_case=bool(reading.get("do_lower_case")),
-            prompt=said.get("prompts", {}).get(said.get("default_prompt_name")),
+            prompts=said.get("prompts", {}),
+            default_prompt=said.get("default_prompt_name"),
         )
 
 
@@ -91,8 +94,10 @@ def load(folder: Path, options: ModelOptions, device: Device) -> DenseModel:
         matryoshka=kind in _MATRYOSHKA,
         vocabulary=vocabulary,
         normalized=layout.normalizes,
+        prompts=layout.prompts,
     )
-    return DenseModel(card, tokenizer, backbone, device=device, steps=steps, prompt=layout.prompt)
+    prompt = layout.prompts.get(layout.default_prompt or "")
+    return DenseModel(card, tokenizer, backbone, device=device, steps=steps, prompt=prompt)
 
 
 class _Dense:

@@ -59,6 +59,13 @@ def test_the_models_own_prompt_is_set_where_none_is_given(
     np.testing.assert_allclose(embed(folder), answered["dense_1"], atol=TOLERANCE)
 
 
+def test_the_card_names_the_prompts_that_the_folder_knows(folder: Path) -> None:
+    written = json.loads((folder / "config_sentence_transformers.json").read_text())["prompts"]
+    assert written
+    card = sentence_transformer.load(folder, ModelOptions(name="tiny"), CPU).card
+    assert card.prompts == written
+
+
 @pytest.mark.parametrize(
     "tensor",
     ["layers.0.post_feedforward_layernorm.weight", "layers.3.self_attn.v_proj.weight"],
