@@ -22,6 +22,8 @@ class Request:
     subresource: str
     code: int
     at: float
+    replicas: int | None
+    """The number of pods that a Deployment asks for from then on."""
 
 
 class AuditLog:
@@ -33,13 +35,18 @@ class AuditLog:
 
     def requests(self, user: str, since: float = 0.0) -> Iterator[Request]:
         """One user's requests after a moment."""
-        with self._path.open() as lines:
-            for line in lines:
-                # The last line may be half written.
-                if f'"{user}"' in line and line.endswith("\n"):
-                    request = _request(json.loads(line))
-                    if request.at >= since and request.user == user:
-                        yield request
+        for request in self._about(user, since):
+            if request.user == user:
+                yield request
+
+    def scalings(self, namespace: str, deployment: str, since: float = 0.0) -> list[Request]:
+        """Every write to a Deployment that was taken, with the number of pods it left behind."""
+        return [
+            request
+            for request in self._about(deployment, since)
+            if request.replicas is not None
+            and (request.namespace, request.name) == (namespace, deployment)
+        ]
 
     def writes(self, user: str, since: float = 0.0) -> list[Request]:
         """What a user changed, its Lease aside."""
@@ -48,6 +55,15 @@ class AuditLog:
             for request in self.requests(user, since)
             if request.verb in WRITES and request.code < 400 and request.resource != "leases"
         ]
+
+    def _about(self, word: str, since: float) -> Iterator[Request]:
+        with self._path.open() as lines:
+            for line in lines:
+                # The last line may be half written.
+                if f'"{word}"' in line and line.endswith("\n"):
+                    request = _request(json.loads(line))
+                    if request.at >= since:
+                        yield request
 
 
 def _request(entry: dict[str, Any]) -> Request:
@@ -61,4 +77,13 @@ def _request(entry: dict[str, Any]) -> Request:
         subresource=subject.get("subresource", ""),
         code=(entry.get("responseStatus") or {}).get("code", 0),
         at=datetime.fromisoformat(entry["stageTimestamp"]).timestamp(),
+        replicas=_replicas(entry),
     )
+
+
+def _replicas(entry: dict[str, Any]) -> int | None:
+    answer = entry.get("responseObject") or {}
+    if answer.get("kind") not in {"Deployment", "Scale"}:
+        return None
+    number: int = answer["spec"].get("replicas", 0)
+    return number

@@ -19,8 +19,14 @@ _AUDIT_POLICY: dict[str, object] = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
     "omitStages": ["RequestReceived"],
+    "omitManagedFields": True,
     "rules": [
         {"level": "None", "resources": [{"group": "coordination.k8s.io", "resources": ["leases"]}]},
+        {  # Whoever scales: the log tells each number of pods that was ever asked for.
+            "level": "RequestResponse",
+            "verbs": ["create", "update", "patch"],
+            "resources": [{"group": "apps", "resources": ["deployments", "deployments/scale"]}],
+        },
         {"level": "Metadata"},
     ],
 }
