@@ -70,6 +70,8 @@ class Switch(Unmetered):
             path = scope["path"]
             if path.startswith(SWITCH):
                 kind = path.removeprefix(SWITCH)
+                for telemetry in self._telemetries:
+                    telemetry.settle()
                 if self._tracing:
                     self._tracing.flush()
                 current, self.observer.current = apps[kind], self._kinds[kind].observer

@@ -21,16 +21,13 @@ from smart_embedder.settings import Settings
 
 REQUESTS = "smart_embedder.request"
 """The logger of the one line that each request leaves."""
-GATHERED_SECONDS = 0.1
-"""How long a request's line may wait for others. Each write gives the interpreter away to another
-thread and waits to have it back, which costs a busy service more than all the rest of watching."""
 
 _QUIET = ("httpx", "httpcore", "urllib3", "huggingface_hub", "transformers", "filelock")
 """Libraries that tell their own story at INFO; theirs is heard from WARNING on."""
 
 _FACTS: list[Processor] = [
     structlog.processors.add_log_level,
-    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.MaybeTimeStamper(fmt="iso", utc=True),
 ]
 _AS_JSON: list[Processor] = [
     structlog.processors.format_exc_info,
@@ -59,10 +56,13 @@ class Page:
             self._write_gathered()
 
     def gather(self, line: bytes) -> None:
-        """Keep a request's line for the next write, which is soon."""
+        """Keep a request's line until the loop's next turn, for one write with those told with it.
+
+        Each write gives the interpreter away to another thread and waits to have it back.
+        """
         with self._lock:
             if not self._gathered:
-                asyncio.get_running_loop().call_later(GATHERED_SECONDS, self.flush)
+                asyncio.get_running_loop().call_soon(self.flush)
             self._gathered += line, b"\n"
 
     def flush(self) -> None:

@@ -13,6 +13,7 @@ from smart_embedder.runtime.memory import DeviceMemory, device_memory
 from smart_embedder.scheduling.observer import Observer
 from smart_embedder.scheduling.statistics import QueueSnapshot
 from smart_embedder.settings import Settings
+from smart_embedder.telemetry.ledger import Ledger
 from smart_embedder.telemetry.metrics import Metrics
 from smart_embedder.telemetry.recent import Recent
 from smart_embedder.telemetry.requests import Watched
@@ -30,6 +31,7 @@ class Telemetry:
         self.metrics = Metrics(self._queue, self.memory)
         self._tracing = tracing
         self._recent = Recent()
+        self._ledger = Ledger(self.metrics, tracing, self._recent)
 
     @property
     def observer(self) -> Observer:
@@ -42,10 +44,11 @@ class Telemetry:
 
     def around(self, app: ASGIApp) -> ASGIApp:
         """Watch every request of an application."""
-        return Watched(app, self.metrics, self._tracing, self._recent)
+        return Watched(app, self._tracing, self._ledger)
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """Give the content of /metrics."""
+        self.settle()
         for state in State:
             self.metrics.state.set(state is self._lifecycle.state, state)
         if self._engine:
@@ -57,10 +60,16 @@ class Telemetry:
 
     def latency(self) -> Percentiles:
         """Give the percentiles of the last minutes, for /stats."""
+        self.settle()
         return self._recent.percentiles()
 
+    def settle(self) -> None:
+        """Tell of every request that is over."""
+        self._ledger.settle()
+
     def close(self) -> None:
-        """Send what is left."""
+        """Tell and send what is left."""
+        self.settle()
         if self._tracing:
             self._tracing.close()
 

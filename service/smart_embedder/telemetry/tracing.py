@@ -50,24 +50,17 @@ _SAMPLED, _DROPPED = TraceFlags(TraceFlags.SAMPLED), TraceFlags(TraceFlags.DEFAU
 class Trace:
     """Where a request stands in a trace, and what it leaves behind when it is recorded."""
 
-    __slots__ = ("began", "context", "parent", "stages")
+    __slots__ = ("began", "context", "id", "parent", "recorded", "stages")
 
     def __init__(self, context: SpanContext, parent: SpanContext | None, began: int) -> None:
         self.context = context
+        self.recorded = bool(context.trace_flags.sampled)
+        self.id = format_trace_id(context.trace_id)
+        """As logs and exemplars name it."""
         self.parent = parent
         self.began = began
         self.stages: list[tuple[str, int, int]] = []
         """Each stage's name, beginning and end, in nanoseconds since the epoch."""
-
-    @property
-    def recorded(self) -> bool:
-        """Whether anybody will see it."""
-        return bool(self.context.trace_flags.sampled)
-
-    @property
-    def id(self) -> str:
-        """As logs and exemplars name it."""
-        return format_trace_id(self.context.trace_id)
 
     def answered(self, answered: Answered) -> None:
         """Keep the stages of work that has ended this moment."""
@@ -82,10 +75,6 @@ class Trace:
             ends = begins + int(seconds * NANOSECONDS)
             self.stages.append((name, begins, ends))
             begins = ends
-
-    def encoded(self, since: int) -> None:
-        """Keep the stage from the last vector to the last byte."""
-        self.stages.append(("encode", since, time.time_ns()))
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Write the headers by which others continue it."""
@@ -129,23 +118,32 @@ class Tracing:
         self._resource = _KnownResource(provider.resource)
         self._processor = BatchSpanProcessor(to)
 
-    def begin(self, method: str, headers: Headers, began: int) -> Trace:
-        """Decide about a request, in its caller's trace when it sent one."""
+    def begin(self, method: str, headers: Headers, began: int) -> Trace | None:
+        """Decide about a request, in its caller's trace when it sent one.
+
+        Returns:
+            None when the request is not recorded and nobody has begun a trace either.
+        """
         context = _caller(headers)
         parent = get_current_span(context).get_span_context() if context else None
         known = parent if parent and parent.is_valid else None
         trace_id = known.trace_id if known else self._ids.generate_trace_id()
         decision = self._sampler.should_sample(context, trace_id, method, SpanKind.SERVER)
+        recorded = decision.decision is Decision.RECORD_AND_SAMPLE
+        if not recorded and known is None:
+            return None
         own = SpanContext(
             trace_id,
             self._ids.generate_span_id(),
             is_remote=False,
-            trace_flags=_SAMPLED if decision.decision is Decision.RECORD_AND_SAMPLE else _DROPPED,
+            trace_flags=_SAMPLED if recorded else _DROPPED,
             trace_state=decision.trace_state,
         )
         return Trace(own, known, began)
 
-    def finish(self, trace: Trace, name: str, attributes: Attributes, error: str | None) -> None:
+    def finish(
+        self, trace: Trace, ended: int, name: str, attributes: Attributes, error: str | None
+    ) -> None:
         """Make a request's spans; `error` says what went wrong on our side."""
         for stage, begins, ends in trace.stages:
             self._make(stage, self._beside(trace.context), trace.context, begins, ends)
@@ -154,7 +152,7 @@ class Tracing:
             trace.context,
             trace.parent,
             trace.began,
-            time.time_ns(),
+            ended,
             kind=SpanKind.SERVER,
             attributes=attributes,
             status=Status() if error is None else Status(StatusCode.ERROR, error),

@@ -38,5 +38,6 @@ def make_watched(make_engine: MakeEngine) -> MakeWatched:
             transport = httpx.ASGITransport(watched, raise_app_exceptions=False)
             async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
                 yield client
+            telemetry.close()
 
     return make

@@ -196,11 +196,11 @@ async def test_a_share_of_the_requests_is_traced_each_whole_with_its_batch(
         ]
     tracing.close()
 
-    told = {answer.headers["traceparent"] for answer in answers}
+    told = [answer.headers["traceparent"] for answer in answers if "traceparent" in answer.headers]
     sampled = {line.split("-")[2] for line in told if line.endswith("-01")}
     requests = [span for span in http_receiver.spans if span.kind == Span.SPAN_KIND_SERVER]
     batches = [span for span in http_receiver.spans if span.name == "batch embed"]
-    assert len(told) == 200
+    assert len(told) == len(sampled)
     assert 20 < len(sampled) < 110  # 60 in the middle, and less than once in 10^9 outside
     assert {span.span_id.hex() for span in requests} == sampled
     assert {link.span_id.hex() for span in batches for link in span.links} == sampled

@@ -1,0 +1,185 @@
+"""What is told of requests when they are over: counts, a line of the log, spans.
+
+Requests are noted as they end and told together, a moment later or when somebody looks. Taken one
+by one between two other requests, the same steps cost several times as much: by then the processor
+has forgotten them.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import structlog
+from opentelemetry.util.types import AttributeValue
+
+from smart_embedder.api.call import Call
+from smart_embedder.scheduling.observer import Kind
+from smart_embedder.telemetry.logs import REQUESTS
+from smart_embedder.telemetry.metrics import Metrics
+from smart_embedder.telemetry.recent import Recent
+from smart_embedder.telemetry.tracing import NANOSECONDS, Trace, Tracing
+
+GONE = 499
+"""nginx's status for a client that left before its answer; nobody receives it."""
+SOON_SECONDS = 0.1
+
+
+@dataclass(slots=True)
+class Visit:
+    """One request on its way."""
+
+    method: str
+    route: str
+    started: float = field(default_factory=time.perf_counter)
+    began: int = field(default_factory=time.time_ns)
+    status: int = GONE
+    trace: Trace | None = None
+    """None where nothing is traced, or this is not."""
+    call: Call | None = None
+    """None where nothing is served, and for probes and pages."""
+    seconds: float = 0.0
+    """From its first byte to the last of its answer."""
+    ended: float = 0.0
+    """Since the epoch."""
+
+    def end(self, call: Call | None, route: str) -> None:
+        """Keep what is known when the last byte has left."""
+        self.call, self.route = call, route
+        self.seconds, self.ended = time.perf_counter() - self.started, time.time()
+
+    @property
+    def kind(self) -> Kind:
+        """What was asked for; by the path, where the engine was never reached."""
+        if self.call and self.call.work:
+            return self.call.work.kind
+        ranks = "rerank" in self.route or self.route.endswith("score")
+        return Kind.RERANK if ranks else Kind.EMBED
+
+    @property
+    def recorded(self) -> Trace | None:
+        """Its trace, when somebody will see it."""
+        return self.trace if self.trace and self.trace.recorded else None
+
+
+class Ledger:
+    """The requests that are over and not yet told of."""
+
+    def __init__(self, metrics: Metrics, tracing: Tracing | None, recent: Recent) -> None:
+        self._metrics = metrics
+        self._tracing = tracing
+        self._recent = recent
+        # Bound here, once: a logger that is not is put together again at every line.
+        self._log = structlog.get_logger(REQUESTS).bind()
+        self._visits: list[Visit] = []
+
+    def note(self, visit: Visit) -> None:
+        """Keep a request that has ended, to be told of soon."""
+        if not self._visits:
+            asyncio.get_running_loop().call_later(SOON_SECONDS, self.settle)
+        self._visits.append(visit)
+
+    def settle(self) -> None:
+        """Tell of every request that has been noted."""
+        visits, self._visits = self._visits, []
+        for visit in visits:
+            self._tell(visit)
+
+    def _tell(self, visit: Visit) -> None:
+        if visit.call:
+            kind, outcome = visit.kind, outcome_of(visit.status)
+            self._count(visit, visit.call, kind, outcome)
+            self._write(visit, visit.call, kind, outcome)
+        else:
+            self._log.debug("request", path=visit.route, status=visit.status)
+        if self._tracing and visit.recorded:
+            _record(self._tracing, visit.recorded, visit)
+
+    def _count(self, visit: Visit, call: Call, kind: Kind, outcome: str) -> None:
+        metrics = self._metrics
+        trace = visit.recorded.id if visit.recorded else None
+        if kind is Kind.RERANK:
+            rejected = metrics.rerank_rejected
+            metrics.rerank_requests.inc(outcome)
+            metrics.rerank_seconds.observe(visit.seconds, trace=trace)
+        else:
+            rejected = metrics.embedding_rejected
+            metrics.embedding_requests.inc(outcome, visit.route)
+            metrics.embedding_seconds.observe(visit.seconds, visit.route, trace=trace)
+        if call.error == "rate_limited":
+            rejected.inc("rate")
+        metrics.answers.inc(call.dialect or "unknown", str(visit.status))
+        if call.work:
+            for model in call.work.models:
+                metrics.tokens.inc(call.token_name or "anonymous", model, by=call.work.tokens)
+        self._recent.add(visit.seconds)
+
+    def _write(self, visit: Visit, call: Call, kind: Kind, outcome: str) -> None:
+        """Write the one line of this request."""
+        self._log.info(
+            "request",
+            timestamp=datetime.fromtimestamp(visit.ended, UTC).isoformat(),
+            request_id=call.headers["x-request-id"],
+            kind=kind.value,
+            dialect=call.dialect or None,
+            route=visit.route,
+            client=call.client,
+            status=visit.status,
+            outcome=outcome,
+            error=call.error,
+            total_ms=_milliseconds(visit.seconds),
+            **_work(call),
+            **({"trace_id": visit.trace.id} if visit.trace else {}),
+        )
+
+
+def _record(tracing: Tracing, trace: Trace, visit: Visit) -> None:
+    """Make the spans of a request; one that nothing is served for has but its own."""
+    call, ended = visit.call, int(visit.ended * NANOSECONDS)
+    attributes: dict[str, AttributeValue] = {
+        "http.request.method": visit.method,
+        "http.response.status_code": visit.status,
+    }
+    if call:
+        attributes["http.route"] = visit.route
+        attributes["smart_embedder.request_id"] = call.headers["x-request-id"]
+        attributes["smart_embedder.dialect"] = call.dialect
+    if call and call.work:
+        trace.stages.append(("encode", call.work.finished, ended))
+        attributes["smart_embedder.model"] = ",".join(call.work.models)
+        attributes["smart_embedder.texts"] = call.work.texts
+        attributes["smart_embedder.tokens"] = call.work.tokens
+    name = f"{visit.method} {visit.route}" if call else visit.method
+    error = (call and call.error) or "" if visit.status >= 500 else None
+    tracing.finish(trace, ended, name, attributes, error)
+
+
+def outcome_of(status: int) -> str:
+    """The word that metrics and logs use for a status."""
+    if status < 400:
+        return "success"
+    if status == GONE:
+        return "cancelled"
+    if status == 504:
+        return "timeout"
+    return "rejected" if status in (429, 503) else "error"
+
+
+def _work(call: Call) -> Mapping[str, str | int | float]:
+    """What the engine did for a request, for its line."""
+    if call.work is None:
+        return {}
+    timings = call.work.timings
+    return {
+        "model": ",".join(call.work.models),
+        "texts": call.work.texts,
+        "tokens": call.work.tokens,
+        "tokenize_ms": _milliseconds(timings.tokenize),
+        "queue_ms": _milliseconds(timings.queue),
+        "inference_ms": _milliseconds(timings.inference),
+    }
+
+
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1000, 3)
