@@ -51,6 +51,15 @@ def test_attention_is_the_textbooks(causal: bool, window: int | None, kv_heads: 
     torch.testing.assert_close(ours, by_hand(q, k, v, pack, causal, window), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("scale", [None, 0.2])
+def test_long_texts_that_see_themselves_whole_are_the_textbooks(scale: float | None) -> None:
+    pack, tokens = pack_of((700, 700, 255, 256)), 1911
+    q, k, v = draw(tokens, 3), draw(tokens, 3).flip(0), draw(tokens, 3) * 2
+    ours = attend(q, k, v, pack, scale=scale)
+    known = by_hand(q * (scale * 8**0.5 if scale else 1), k, v, pack, causal=False, window=None)
+    torch.testing.assert_close(ours, known, atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("causal", [False, True])
 def test_a_long_text_under_a_window_is_attended_in_chunks(causal: bool) -> None:
     pack, tokens = pack_of((1300,)), 1300
