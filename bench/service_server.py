@@ -24,9 +24,9 @@ from smart_embedder.telemetry.logs import set_up_logs
 def serve_switched(settings: Settings, models: Loader) -> int:
     """Serve as `serve` does, with telemetry that can be switched."""
     share_the_cores(os.environ)
-    set_up_logs(settings)
+    page = set_up_logs(settings)
     lifecycle = Lifecycle()
-    telemetry = Switch(settings, lifecycle)
+    telemetry = Switch(settings, lifecycle, page)
     engine = Engine(
         engine_options(settings),
         loader=models,

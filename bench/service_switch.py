@@ -15,6 +15,7 @@ from smart_embedder.engine import Engine
 from smart_embedder.lifecycle import Lifecycle
 from smart_embedder.scheduling.observer import Observer, Silent
 from smart_embedder.settings import Settings
+from smart_embedder.telemetry.logs import Page
 from smart_embedder.telemetry.telemetry import Telemetry
 from smart_embedder.telemetry.tracing import set_up_tracing
 
@@ -43,10 +44,10 @@ class Observers:
 class Switch(Unmetered):
     """Telemetry that can be switched while the service runs."""
 
-    def __init__(self, settings: Settings, lifecycle: Lifecycle) -> None:
+    def __init__(self, settings: Settings, lifecycle: Lifecycle, page: Page) -> None:
         self._tracing = set_up_tracing(settings)
-        watched = Telemetry(settings, lifecycle, None)
-        traced = Telemetry(settings, lifecycle, self._tracing)
+        watched = Telemetry(settings, lifecycle, None, page)
+        traced = Telemetry(settings, lifecycle, self._tracing, page)
         self.observer = Observers()
         self._kinds: Mapping[str, Watching] = {
             "bare": Watching(Silent(), lambda app: app),

@@ -65,7 +65,7 @@ def serve(settings: Settings, loader: Loader = load) -> int:
     share_the_cores(os.environ)
     page = set_up_logs(settings)
     lifecycle = Lifecycle()
-    telemetry = Telemetry(settings, lifecycle, set_up_tracing(settings))
+    telemetry = Telemetry(settings, lifecycle, set_up_tracing(settings), page)
     engine = Engine(
         engine_options(settings),
         loader=loader,

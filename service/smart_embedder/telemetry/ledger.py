@@ -7,7 +7,6 @@ has forgotten them.
 
 import asyncio
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -16,7 +15,7 @@ from opentelemetry.util.types import AttributeValue
 
 from smart_embedder.api.call import Call
 from smart_embedder.scheduling.observer import Kind
-from smart_embedder.telemetry.logs import REQUESTS
+from smart_embedder.telemetry.logs import Page
 from smart_embedder.telemetry.metrics import Metrics
 from smart_embedder.telemetry.recent import Recent
 from smart_embedder.telemetry.tracing import NANOSECONDS, Trace, Tracing
@@ -24,6 +23,8 @@ from smart_embedder.telemetry.tracing import NANOSECONDS, Trace, Tracing
 GONE = 499
 """nginx's status for a client that left before its answer; nobody receives it."""
 SOON_SECONDS = 0.1
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -66,12 +67,13 @@ class Visit:
 class Ledger:
     """The requests that are over and not yet told of."""
 
-    def __init__(self, metrics: Metrics, tracing: Tracing | None, recent: Recent) -> None:
+    def __init__(
+        self, metrics: Metrics, tracing: Tracing | None, recent: Recent, page: Page | None
+    ) -> None:
         self._metrics = metrics
         self._tracing = tracing
         self._recent = recent
-        # Bound here, once: a logger that is not is put together again at every line.
-        self._log = structlog.get_logger(REQUESTS).bind()
+        self._page = page
         self._visits: list[Visit] = []
 
     def note(self, visit: Visit) -> None:
@@ -85,14 +87,17 @@ class Ledger:
         visits, self._visits = self._visits, []
         for visit in visits:
             self._tell(visit)
+        if self._page:
+            self._page.flush()
 
     def _tell(self, visit: Visit) -> None:
         if visit.call:
             kind, outcome = visit.kind, outcome_of(visit.status)
             self._count(visit, visit.call, kind, outcome)
-            self._write(visit, visit.call, kind, outcome)
+            if self._page:
+                self._page.request(_line(visit, visit.call, kind, outcome))
         else:
-            self._log.debug("request", path=visit.route, status=visit.status)
+            log.debug("request", path=visit.route, status=visit.status)
         if self._tracing and visit.recorded:
             _record(self._tracing, visit.recorded, visit)
 
@@ -115,23 +120,33 @@ class Ledger:
                 metrics.tokens.inc(call.token_name or "anonymous", model, by=call.work.tokens)
         self._recent.add(visit.seconds)
 
-    def _write(self, visit: Visit, call: Call, kind: Kind, outcome: str) -> None:
-        """Write the one line of this request."""
-        self._log.info(
-            "request",
-            timestamp=datetime.fromtimestamp(visit.ended, UTC).isoformat(),
-            request_id=call.headers["x-request-id"],
-            kind=kind.value,
-            dialect=call.dialect or None,
-            route=visit.route,
-            client=call.client,
-            status=visit.status,
-            outcome=outcome,
-            error=call.error,
-            total_ms=_milliseconds(visit.seconds),
-            **_work(call),
-            **({"trace_id": visit.trace.id} if visit.trace else {}),
-        )
+
+def _line(visit: Visit, call: Call, kind: Kind, outcome: str) -> dict[str, object]:
+    """The one line of the log that a request leaves."""
+    line: dict[str, object] = {
+        "message": "request",
+        "level": "info",
+        "timestamp": datetime.fromtimestamp(visit.ended, UTC).isoformat(),
+        "request_id": call.headers["x-request-id"],
+        "kind": kind.value,
+        "dialect": call.dialect or None,
+        "route": visit.route,
+        "client": call.client,
+        "status": visit.status,
+        "outcome": outcome,
+        "error": call.error,
+        "total_ms": _milliseconds(visit.seconds),
+    }
+    if visit.trace:
+        line["trace_id"] = visit.trace.id
+    if work := call.work:
+        line["model"] = ",".join(work.models)
+        line["texts"] = work.texts
+        line["tokens"] = work.tokens
+        line["tokenize_ms"] = _milliseconds(work.timings.tokenize)
+        line["queue_ms"] = _milliseconds(work.timings.queue)
+        line["inference_ms"] = _milliseconds(work.timings.inference)
+    return line
 
 
 def _record(tracing: Tracing, trace: Trace, visit: Visit) -> None:
@@ -164,21 +179,6 @@ def outcome_of(status: int) -> str:
     if status == 504:
         return "timeout"
     return "rejected" if status in (429, 503) else "error"
-
-
-def _work(call: Call) -> Mapping[str, str | int | float]:
-    """What the engine did for a request, for its line."""
-    if call.work is None:
-        return {}
-    timings = call.work.timings
-    return {
-        "model": ",".join(call.work.models),
-        "texts": call.work.texts,
-        "tokens": call.work.tokens,
-        "tokenize_ms": _milliseconds(timings.tokenize),
-        "queue_ms": _milliseconds(timings.queue),
-        "inference_ms": _milliseconds(timings.inference),
-    }
 
 
 def _milliseconds(seconds: float) -> float:

@@ -14,6 +14,7 @@ from smart_embedder.scheduling.observer import Observer
 from smart_embedder.scheduling.statistics import QueueSnapshot
 from smart_embedder.settings import Settings
 from smart_embedder.telemetry.ledger import Ledger
+from smart_embedder.telemetry.logs import Page
 from smart_embedder.telemetry.metrics import Metrics
 from smart_embedder.telemetry.recent import Recent
 from smart_embedder.telemetry.requests import Watched
@@ -24,14 +25,20 @@ from smart_embedder.telemetry.watch import Watch
 class Telemetry:
     """The metrics, traces and percentiles of one process."""
 
-    def __init__(self, settings: Settings, lifecycle: Lifecycle, tracing: Tracing | None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        lifecycle: Lifecycle,
+        tracing: Tracing | None,
+        page: Page | None,
+    ) -> None:
         self._settings = settings
         self._lifecycle = lifecycle
         self._engine: Engine | None = None
         self.metrics = Metrics(self._queue, self.memory)
         self._tracing = tracing
         self._recent = Recent()
-        self._ledger = Ledger(self.metrics, tracing, self._recent)
+        self._ledger = Ledger(self.metrics, tracing, self._recent, page)
 
     @property
     def observer(self) -> Observer:

@@ -12,6 +12,7 @@ from smart_embedder.engine import Engine
 from smart_embedder.lifecycle import Lifecycle
 from smart_embedder.results import State
 from smart_embedder.settings import Settings
+from smart_embedder.telemetry.logs import Page
 from smart_embedder.telemetry.telemetry import Telemetry
 from smart_embedder.telemetry.tracing import Tracing
 
@@ -21,15 +22,15 @@ MakeWatched = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
 @pytest.fixture
 def make_watched(make_engine: MakeEngine) -> MakeWatched:
-    """Make a client of a watched application; keywords are settings, `tracing` is a tracer."""
+    """Make a client of a watched application; further keywords are settings."""
 
     @asynccontextmanager
     async def make(
-        tracing: Tracing | None = None, **settings: Any
+        tracing: Tracing | None = None, page: Page | None = None, **settings: Any
     ) -> AsyncIterator[httpx.AsyncClient]:
         lifecycle = Lifecycle()
         read = Settings(**settings)
-        telemetry = Telemetry(read, lifecycle, tracing)
+        telemetry = Telemetry(read, lifecycle, tracing, page)
         async with make_engine(observer=telemetry.observer) as engine:
             telemetry.follow(engine)
             lifecycle.become(State.READY)

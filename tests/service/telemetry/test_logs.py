@@ -54,7 +54,7 @@ def written() -> Iterator[Written]:
 async def test_a_request_leaves_one_line_that_says_what_it_was(
     make_watched: MakeWatched, written: Written
 ) -> None:
-    async with make_watched() as client:
+    async with make_watched(page=written.page) as client:
         await client.post(
             "/embeddings/",
             json={"sentences": [SECRET_TEXT, "b"]},
@@ -70,7 +70,7 @@ async def test_a_request_leaves_one_line_that_says_what_it_was(
 async def test_no_text_and_no_token_is_ever_logged(
     make_watched: MakeWatched, written: Written
 ) -> None:
-    async with make_watched(api_token="hush-hush", log_level="DEBUG") as client:
+    async with make_watched(page=written.page, api_token="hush-hush", log_level="DEBUG") as client:
         for body in ({"sentences": [SECRET_TEXT]}, {"sentences": SECRET_TEXT}, [SECRET_TEXT]):
             for token in ("hush-hush", "wrong-guess"):
                 headers = {"Authorization": f"Bearer {token}"}
@@ -84,7 +84,7 @@ async def test_no_text_and_no_token_is_ever_logged(
 
 
 async def test_probes_leave_no_line(make_watched: MakeWatched, written: Written) -> None:
-    async with make_watched() as client:
+    async with make_watched(page=written.page) as client:
         await client.get("/health")
         await client.get("/metrics")
 
@@ -106,7 +106,7 @@ def test_the_loggers_of_libraries_go_the_same_way(written: Written) -> None:
 async def test_a_line_is_written_soon_though_no_other_follows(
     make_watched: MakeWatched, written: Written
 ) -> None:
-    async with make_watched() as client:
+    async with make_watched(page=written.page) as client:
         await client.post("/embeddings/", json={"sentences": ["a"]})
         gathered = written.stream.getvalue()
         await asyncio.sleep(SOON_SECONDS * 2)
@@ -118,7 +118,7 @@ async def test_a_line_is_written_soon_though_no_other_follows(
 async def test_a_line_bears_the_time_at_which_its_request_ended(
     make_watched: MakeWatched, written: Written
 ) -> None:
-    async with make_watched() as client:
+    async with make_watched(page=written.page) as client:
         await client.post("/embeddings/", json={"sentences": ["a"]})
         ended = datetime.now(UTC)
         await asyncio.sleep(SOON_SECONDS * 2)
