@@ -180,6 +180,22 @@ async def test_a_sick_device_is_found_by_its_canary_and_comes_back(
         assert (await engine.embed(["back"])).tokens == [3]
 
 
+async def test_a_canary_that_crawls_is_ended_at_its_limit_and_sent_again(
+    make_engine, fake_embedding, until
+) -> None:
+    async with make_engine(embed_timeout_seconds=0.2) as engine:
+        fake_embedding.broken = True
+        with pytest.raises(EncodingFailed):
+            await engine.embed(["any text"])
+        await until(lambda: not engine.health.alive)
+        fake_embedding.gate.clear()
+        sent = len(fake_embedding.passes)
+        await until(lambda: len(fake_embedding.passes) == sent + 2)
+        fake_embedding.broken = False
+        fake_embedding.gate.set()
+        await until(lambda: engine.health.alive)
+
+
 async def test_a_poisoned_text_alone_does_not_make_its_device_sick(make_engine) -> None:
     async with make_engine() as engine:
         for _ in range(3):
