@@ -195,7 +195,7 @@ async def test_what_the_api_server_cannot_reach_is_withdrawn_although_we_feel_we
     replica.seconds = 0.0
     replica.keeper._well_since = -60.0  # open for a minute already
     assert await replica.after(10) == NAMES
-    assert await replica.after(15) == []
+    assert await replica.after(5) == []
 
 
 async def test_a_replica_that_comes_back_is_given_time_to_be_found_again(

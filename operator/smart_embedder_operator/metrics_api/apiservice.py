@@ -29,9 +29,10 @@ CLUSTER_ROLES = Resource(
 )
 
 CHECK_SECONDS = 5.0
-# The API server checks a backend every 30 s or so; with these two a dead one is gone in 60 s.
+# The API server looks at a backend every 30 s and waits 5 s for it; with these two a dead one is
+# gone in 60 s. Of one that is ill it looks again within seconds, so ten of them are several looks.
 UNHEALTHY_SECONDS = 15.0
-UNAVAILABLE_SECONDS = 20.0
+UNAVAILABLE_SECONDS = 10.0
 # What it says of a port that has just opened is old news until it has looked again.
 OPENED_SECONDS = 45.0
 # After a withdrawal the port is given time to be mended, longer each time.
