@@ -11,6 +11,8 @@ import pytest
 from e2e.cluster.commands import CommandFailed
 from e2e.cluster.kubectl import Kubectl, Manifest
 from e2e.cluster.waiting import until
+from e2e.diagnosis.stand_in import STAND_IN
+from e2e.embedder import Embedder
 
 GROUP = "custom.metrics.k8s.io"
 NAMES = {f"v1beta1.{GROUP}", f"v1beta2.{GROUP}"}
@@ -18,6 +20,7 @@ OPERATOR = "deployment/smart-embedder"
 SERVICE = "smart-embedder-metrics-api"
 WITHDRAWN_SECONDS = 60.0
 AT_ONCE_SECONDS = 10.0
+TOLD_SECONDS = 30.0
 # Once withdrawn, the port is given a minute to be mended.
 BACK_SECONDS = 150.0
 
@@ -102,8 +105,13 @@ def move_port(kubectl: Kubectl, target: str) -> None:
 
 
 def test_another_provider_keeps_the_group_and_ours_comes_back_when_it_goes(
-    operator: Kubectl,
+    operator: Kubectl, kubectl: Kubectl, operator_image: str
 ) -> None:
+    embedder = Embedder(kubectl)
+    scaled = {"autoscaling": {"mode": "HPA", "maxReplicas": 2}}
+    embedder.create(**STAND_IN | scaled | {"image": {"reference": operator_image}})
+    embedder.ready()
+
     operator("scale", OPERATOR, "--replicas=0")
     until(lambda: not found(operator), "the withdrawal", seconds=AT_ONCE_SECONDS)
     operator.apply(adapter())
@@ -114,8 +122,16 @@ def test_another_provider_keeps_the_group_and_ours_comes_back_when_it_goes(
         theirs = operator.get("apiservice", f"v1beta1.{GROUP}")
         assert found(operator) == {f"v1beta1.{GROUP}"}
         assert theirs["spec"]["service"]["name"] == "adapter"
+        # It is dead, so the HPA gets nothing, and the Embedder says so.
+        until(lambda: fault(embedder) == "MetricsUnavailable", "the fault", seconds=TOLD_SECONDS)
     finally:
         operator("delete", "apiservice", f"v1beta1.{GROUP}")
+    await_registration(operator)
+    until(lambda: fault(embedder) == "NoFault", "its end", seconds=TOLD_SECONDS)
+
+
+def fault(embedder: Embedder) -> str:
+    return str(embedder.condition("Degraded").get("reason"))
 
 
 def said(kubectl: Kubectl, words: str) -> bool:
