@@ -57,13 +57,20 @@ class AuditLog:
         ]
 
     def _about(self, word: str, since: float) -> Iterator[Request]:
-        with self._path.open() as lines:
-            for line in lines:
-                # The last line may be half written.
-                if f'"{word}"' in line and line.endswith("\n"):
-                    request = _request(json.loads(line))
-                    if request.at >= since:
-                        yield request
+        for line in self._lines(since):
+            # The last line may be half written.
+            if f'"{word}"' in line and line.endswith("\n"):
+                request = _request(json.loads(line))
+                if request.at >= since:
+                    yield request
+
+    def _lines(self, since: float) -> Iterator[str]:
+        """Those of the files, full ones first, that were written to after a moment."""
+        full = sorted(self._path.parent.glob(f"{self._path.stem}-*{self._path.suffix}"))
+        for file in [*full, self._path]:
+            if file.stat().st_mtime >= since:
+                with file.open() as lines:
+                    yield from lines
 
 
 def _request(entry: dict[str, Any]) -> Request:

@@ -1,6 +1,7 @@
-"""An open-loop load generator that runs as a pod: requests leave on time, answered or not.
+"""A load generator that runs as a pod: requests leave on time, answered or not (an open loop).
 
 No request is sent again. Each answer is kept with its times and the fingerprint of its vectors.
+A queue of a known depth is held by connections that each send on when they are answered.
 """
 
 import json
@@ -39,19 +40,31 @@ async def post(session, number, answers):
         outcome = repr(lost)
     answers.append([sent, time.time(), outcome, fingerprint])
 
+async def on_time(sessions, group, answers, ended):
+    start = asyncio.get_running_loop().time()
+    for number, session in zip(range(count), itertools.cycle(sessions)):
+        await asyncio.sleep(max(0, start + number / rate - asyncio.get_running_loop().time()))
+        if ended.is_set():
+            break
+        group.create_task(post(session, number, answers))
+
+async def one_after_another(session, numbers, answers, ended):
+    while not ended.is_set():
+        await post(session, next(numbers), answers)
+
 async def main():
-    answers, loop, ended = [], asyncio.get_running_loop(), asyncio.Event()
-    loop.add_signal_handler(signal.SIGUSR1, ended.set)
+    answers, ended = [], asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, ended.set)
     sessions = list(clients())
     await post(sessions[0], "first", [])
-    start = loop.time()
     print("begun", time.time(), flush=True)
     async with asyncio.TaskGroup() as group:
-        for number, session in zip(range(count), itertools.cycle(sessions)):
-            await asyncio.sleep(max(0, start + number / rate - loop.time()))
-            if ended.is_set():
-                break
-            group.create_task(post(session, number, answers))
+        if rate:
+            await on_time(sessions, group, answers, ended)
+        else:
+            numbers = itertools.count()
+            for session in sessions:
+                group.create_task(one_after_another(session, numbers, answers, ended))
     for session in sessions:
         await session.close()
     print(json.dumps(answers), flush=True)
@@ -105,13 +118,15 @@ def start(
     url: str,
     body: dict[str, Any],
     *,
-    rate: float,
+    rate: float = 0.0,
     count: int = 100_000,
     connections: int | Literal["pool", "new"] = "pool",
     name: str = "load",
     **spec: Any,
 ) -> Load:
     """Begin to post `body` to `url`, `rate` times a second; returns when the load has begun.
+
+    Without a rate each of the connections sends on as soon as it is answered.
 
     `{number}` within the body becomes the request's number, so that no answer is remembered.
     Connections are kept, in a pool without a limit or so many of them, or new for each request.

@@ -10,6 +10,7 @@ import pytest
 
 from e2e.audit import AuditLog, Request
 from e2e.cluster.cluster import EmbeddedCluster
+from e2e.cluster.commands import CommandFailed
 from e2e.cluster.kubectl import Kubectl
 from e2e.cluster.waiting import until
 from e2e.embedder import Embedder, is_ready
@@ -32,6 +33,8 @@ AUTOSCALING = {
         }
     },
 }
+PATIENT = {"requestTimeoutSeconds": 600, "drainSeconds": 600}
+"""No request is refused for having to wait too long."""
 DEPTH = "smart_embedder_queue_depth"
 ANSWERED = "embedding_requests_total"
 CONNECTIONS = 32
@@ -81,19 +84,12 @@ def test_a_queue_brings_pods_and_its_end_takes_them_and_the_number_never_wavers(
     toggled: bool,
 ) -> None:
     embedder = Embedder(kubectl)
-    patient = {"queueSize": 10_000, "requestTimeoutSeconds": 600, "drainSeconds": 600}
-    env = {"TORCH_THREADS": "1", "MAX_QUEUE_TOKENS": "100000000"}
-    embedder.create(
-        autoscaling=AUTOSCALING,
-        hardware=hardware,
-        serving=patient,
-        env=[{"name": name, "value": value} for name, value in env.items()],
-    )
+    embedder.create(autoscaling=AUTOSCALING, hardware=hardware, serving=PATIENT)
     embedder.ready()
     first = {pod["metadata"]["name"] for pod in embedder.pods()}
     kubectl("wait", "hpa/search", "--for=condition=ScalingActive", "--timeout=60s")
 
-    load = start_load(embedder.endpoint + EMBEDDING.path, heavy(16), rate=3)
+    load = start_load(embedder.endpoint + EMBEDDING.path, heavy(8), connections=12)
     [up, *_] = until(lambda: more(scalings(embedder, load.begun)), "a wish for pods", seconds=30)
     print(f"more pods asked for after {up.at - load.begun:.1f} s, by {up.user}")
     assert up.at - load.begun < 15
@@ -110,10 +106,7 @@ def test_a_queue_brings_pods_and_its_end_takes_them_and_the_number_never_wavers(
 
     numbers = [(one.at, one.replicas or 0) for one in scalings(embedder, load.begun)]
     print(f"{len(sent)} requests; pods asked for: {[number for _, number in numbers]}")
-    assert {answer.outcome for answer in sent} <= {
-        "200",
-        "429",
-    }  # what would wait too long is refused
+    assert {answer.outcome for answer in sent} == {"200"}
     falls = [at for (_, before), (at, after) in pairwise(numbers) if after < before]
     rises = [at for (_, before), (at, after) in pairwise(numbers) if after > before]
     assert min(falls) > max([gone, *rises])
@@ -123,11 +116,9 @@ def test_the_metrics_api_says_of_each_pod_what_the_pod_says(
     kubectl: Kubectl, hardware: dict[str, object], start_load: Callable[..., Load]
 ) -> None:
     embedder = Embedder(kubectl)
-    embedder.create(replicas=2, hardware=hardware)
+    embedder.create(replicas=2, hardware=hardware, serving=PATIENT)
     embedder.ready()
-    until(lambda: len(told(kubectl)) == 2, "both pods to be told of")
-
-    start_load(embedder.endpoint + EMBEDDING.path, heavy(64), rate=100, count=7)
+    load = start_load(embedder.endpoint + EMBEDDING.path, heavy(64), connections=7)
 
     def agree() -> dict[str, float]:
         before, api, after = own(embedder), told(kubectl), own(embedder)
@@ -136,6 +127,7 @@ def test_the_metrics_api_says_of_each_pod_what_the_pod_says(
 
     depths = until(agree, "the metrics API to say what the pods say", seconds=90)
     print(f"queue depths, by the pods and by the API: {depths}")
+    load.end()
 
 
 def test_a_client_that_keeps_its_connections_reaches_new_pods_evenly(
@@ -212,5 +204,8 @@ def own(embedder: Embedder) -> dict[str, float]:
 def told(kubectl: Kubectl) -> dict[str, float]:
     """The queue depth of each pod as the HPA is told it."""
     path = f"/apis/custom.metrics.k8s.io/v1beta2/namespaces/{kubectl.namespace}/pods/*/{DEPTH}"
-    items: list[Any] = json.loads(kubectl("get", "--raw", path))["items"]
+    try:
+        items: list[Any] = json.loads(kubectl("get", "--raw", path))["items"]
+    except CommandFailed:
+        return {}  # an operator that has just started tells nothing
     return {item["describedObject"]["name"]: float(item["value"]) for item in items}
