@@ -25,7 +25,7 @@ TRACED = {
 async def telemetry() -> Figures:
     """What watching adds to a text of the null model, where nothing hides it, and of a demo one."""
     null = await _measured(rounds=60, requests=350)
-    demo = await _measured(rounds=60, requests=40, model="demo/bge-m3")
+    demo = await _measured(rounds=40, requests=40, model="demo/bge-m3")
     figures: Figures = {}
     for name, spent in {"null": null, "demo": demo}.items():
         figures |= {
