@@ -40,7 +40,7 @@ def threads_of(options: EngineOptions) -> int | None:
     One for the demo models: a pass of 14 tokens takes 0.29 ms on one thread and 0.33 on two, and
     the other core is left to the requests (measured on two cores of an EPYC).
     """
-    tiny = all(model.name.startswith(folders.PREFIX) for model in served(options))
+    tiny = all(model.name.startswith(folders.PREFIX) for model in options.models)
     return options.threads or (1 if tiny else None)
 
 
