@@ -143,7 +143,7 @@ class _Layer:
         self._qkv = linear(weight, bias)
         self._heads = (3, shape.heads, shape.width // shape.heads)
         mix = attention.under("output.dense.")
-        self._mix = linear(mix["weight"], mix["bias"])
+        self._mix = linear(mix["weight"], mix["bias"], parted=True)
         self._mix_norm = _Norm(attention.under("output.LayerNorm."), shape.epsilon, device)
         widen, narrow = weights.under("intermediate.dense."), weights.under("output.dense.")
         self._feed_forward = FeedForward(
