@@ -180,6 +180,8 @@ class Operator:
                 self._watcher.watch(kinds.watched(self._cluster.platform.capabilities))
                 if changed:
                     await self._add_all()
+                elif self._reconciler.troubled and await self._cluster.nodes_changed():
+                    self._add_troubled()
                 pause = CAPABILITIES_SECONDS
             except KubeError as error:
                 log.warning("the cluster could not be looked at", error=str(error))
@@ -189,6 +191,10 @@ class Operator:
     async def _add_all(self) -> None:
         for key in await self._embedders():
             self._queue.add(key, urgent=False)
+
+    def _add_troubled(self) -> None:
+        for key in tuple(self._reconciler.troubled):
+            self._queue.add(key, urgent=True)
 
     async def _look_at_all(self) -> None:
         try:

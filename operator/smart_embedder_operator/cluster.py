@@ -16,7 +16,7 @@ from smart_embedder_operator.metrics_api.answers import GROUP, VERSIONS
 from smart_embedder_operator.observed import Nodes
 from smart_embedder_operator.platform import Capabilities, Platform
 
-NODES_SECONDS = 10.0  # how old the view of the nodes may be
+NODES_SECONDS = 5.0  # how old the view of the nodes may be; a second look comes after 6 s
 OPEN_SHIFT = ("security.openshift.io", "v1", "SecurityContextConstraints")
 
 
@@ -28,6 +28,7 @@ class Cluster:
         self._kube = kube
         self._namespaces = namespaces
         self._nodes: Nodes | None = None
+        self._nodes_told: Nodes | None = None
         self._nodes_until = 0.0
         self._lock = asyncio.Lock()
         self.platform = platform
@@ -65,6 +66,11 @@ class Cluster:
                     self._nodes = None
                 self._nodes_until = time.monotonic() + NODES_SECONDS
             return self._nodes
+
+    async def nodes_changed(self) -> bool:
+        """Look at the nodes; say whether they are others than when this was asked last."""
+        before, self._nodes_told = self._nodes_told, await self.nodes()
+        return self._nodes_told != before
 
     async def _serves(self, resource: Resource) -> bool:
         return resource.kind in await self._kube.kinds(resource.group, resource.version)

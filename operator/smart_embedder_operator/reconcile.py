@@ -15,6 +15,7 @@ from smart_embedder_operator.decision import decide
 from smart_embedder_operator.kinds import Key
 from smart_embedder_operator.kube import Kube, KubeError, Manifest, NotFound
 from smart_embedder_operator.observe import Observer
+from smart_embedder_operator.observed import Observed
 from smart_embedder_operator.publish import Publisher
 from smart_embedder_operator.telemetry import Telemetry
 from smart_embedder_operator.workqueue import TryAgain
@@ -49,6 +50,8 @@ class Reconciler:
         self._resync = resync_seconds
         self._jitter = jitter
         self._pauses: dict[Key, float] = {}
+        self.troubled: set[Key] = set()
+        """Embedders that were not well at the last look: a change of the nodes may concern them."""
 
     async def reconcile(self, key: Key) -> float | None:
         """Bring one Embedder in line; answer in how many seconds to look again, None for never."""
@@ -72,6 +75,7 @@ class Reconciler:
     async def _bring_in_line(self, embedder: Manifest) -> bool:
         metadata = embedder["metadata"]
         observed = await self._observer.observe(embedder)
+        self._note_trouble((metadata["namespace"], metadata["name"]), observed)
         decision = decide(embedder, self._cluster.platform, observed)
         if decision.objects is not None:
             refusals = await self._converger.converge(
@@ -98,6 +102,14 @@ class Reconciler:
         self._pauses[key] = pause
         return pause * (0.75 + self._jitter() / 2)
 
+    def _note_trouble(self, key: Key, observed: Observed) -> None:
+        """The observer looks at nodes only where something is not well."""
+        if observed.nodes is not None:
+            self.troubled.add(key)
+        else:
+            self.troubled.discard(key)
+
     def _forget(self, key: Key) -> None:
         self._pauses.pop(key, None)
+        self.troubled.discard(key)
         self._telemetry.forget(*key)

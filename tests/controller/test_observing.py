@@ -100,6 +100,22 @@ async def test_a_namespaced_install_lives_without_seeing_nodes(kube: Any, cluste
     assert await cluster.nodes() is None
 
 
+async def test_a_change_of_the_nodes_is_told_once_whoever_looked_at_them_first(
+    kube: Any, cluster: Cluster
+) -> None:
+    def node(ready: str) -> dict[str, Any]:
+        conditions = [{"type": "Ready", "status": ready}]
+        return {"metadata": {"name": "n1"}, "status": {"conditions": conditions}}
+
+    kube.put(kinds.NODES, node("True"))
+    assert await cluster.nodes_changed()
+    kube.put(kinds.NODES, node("Unknown"))
+    cluster._nodes_until = 0.0
+    await cluster.nodes()  # an Embedder's look, which says nothing to the others
+    assert await cluster.nodes_changed()
+    assert not await cluster.nodes_changed()
+
+
 async def test_only_the_named_namespaces_are_listed(kube: Any) -> None:
     for place in ("ml", "search", "others"):
         kube.put(kinds.EMBEDDERS, {"metadata": {"name": "a", "namespace": place}, "spec": {}})

@@ -13,6 +13,7 @@ from smart_embedder_operator.cluster import Cluster
 from smart_embedder_operator.converge import Converger
 from smart_embedder_operator.heartbeat import Heartbeat
 from smart_embedder_operator.kube import Conflict, Invalid, KubeError
+from smart_embedder_operator.labels import common
 from smart_embedder_operator.observe import Observer
 from smart_embedder_operator.platform import Images, Platform
 from smart_embedder_operator.publish import Publisher
@@ -112,6 +113,30 @@ async def test_everything_hangs_on_the_embedder_and_nothing_has_a_finalizer(
     kube.writes.clear()
     assert await bench.look() is None
     assert kube.writes == []
+
+
+async def test_who_is_in_trouble_is_remembered_until_it_is_well_or_gone(
+    bench: Bench, kube: Any
+) -> None:
+    bench.write()
+    await bench.settle()
+    assert bench.reconciler.troubled == set()
+    pod = {
+        "metadata": {"name": "a", "namespace": "ml", "labels": common("search")},
+        "spec": {"containers": []},
+        "status": {"phase": "Pending"},
+    }
+    kube.put(kinds.PODS, pod)
+    await bench.look()
+    assert bench.reconciler.troubled == {KEY}
+    kube.remove(kinds.PODS, "a", "ml")
+    await bench.look()
+    assert bench.reconciler.troubled == set()
+    kube.put(kinds.PODS, pod)
+    await bench.look()
+    kube.remove(kinds.EMBEDDERS, "search", "ml")
+    await bench.look()
+    assert bench.reconciler.troubled == set()
 
 
 async def test_an_embedder_on_its_way_out_is_left_alone(bench: Bench, kube: Any) -> None:
