@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch.nn import functional
 
@@ -12,16 +11,15 @@ from smart_embedder.models.encoder import Encoder, Shape, read_config
 from smart_embedder.models.model import (
     Card,
     Checkpoint,
-    Floats,
     Ids,
     Output,
     Vectors,
 )
 from smart_embedder.models.reading import ReadsPairs
+from smart_embedder.models.scoring import score_pairs
 from smart_embedder.models.tokenization import Tokenizer
 from smart_embedder.options import ModelOptions
 from smart_embedder.runtime.devices import Device, dtype_name, resolve_dtype
-from smart_embedder.runtime.guard import finite_texts, run_guarded
 from smart_embedder.runtime.linear import make_linear
 from smart_embedder.runtime.packing import Pack
 from smart_embedder.runtime.weights import Weights, revision_of
@@ -95,17 +93,11 @@ class CrossEncoder(ReadsPairs):
         checkpoint: Checkpoint,
     ) -> list[Vectors | EmbedderError]:
         """Score every pair in one packed pass."""
-
-        def run(chosen: list[int], dtype: torch.dtype) -> list[Vectors | None]:
-            pack = Pack.of([batch[index] for index in chosen], self._device.torch)
-            hidden = self._encoder(pack, checkpoint, dtype)
-            scores: Floats = self._classifier(hidden[pack.first].float()).cpu().numpy()
-            finite = finite_texts(len(scores), scores, np.arange(len(scores)))
-            pairs = zip(scores.tolist(), finite, strict=True)
-            return [Vectors(score=score) if good else None for score, good in pairs]
-
-        return run_guarded([len(ids) for ids in batch], run, self._encoder.compute_dtype)
+        return score_pairs(batch, self._encoder, self._read, self._device, checkpoint)
 
     def close(self) -> None:
         """Give the memory back."""
         del self._encoder, self._classifier
+
+    def _read(self, hidden: torch.Tensor, pack: Pack) -> torch.Tensor:
+        return self._classifier(hidden[pack.first].float())

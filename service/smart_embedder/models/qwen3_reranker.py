@@ -15,7 +15,6 @@ from smart_embedder.models.decoder import Decoder, Shape
 from smart_embedder.models.model import (
     Card,
     Checkpoint,
-    Floats,
     Ids,
     Output,
     Prepared,
@@ -23,10 +22,10 @@ from smart_embedder.models.model import (
     Vectors,
 )
 from smart_embedder.models.reading import ReadsPairs
+from smart_embedder.models.scoring import score_pairs
 from smart_embedder.models.tokenization import QUERY_SHARE, Tokenizer, cut
 from smart_embedder.options import ModelOptions
 from smart_embedder.runtime.devices import Device, dtype_name, resolve_dtype
-from smart_embedder.runtime.guard import finite_texts, run_guarded
 from smart_embedder.runtime.packing import Pack
 from smart_embedder.runtime.weights import Weights, revision_of
 
@@ -117,20 +116,14 @@ class Qwen3Reranker(ReadsPairs):
         checkpoint: Checkpoint,
     ) -> list[Vectors | EmbedderError]:
         """Score every pair in one packed pass."""
-
-        def run(chosen: list[int], dtype: torch.dtype) -> list[Vectors | None]:
-            pack = Pack.of([batch[index] for index in chosen], self._device.torch)
-            hidden = self._decoder(pack, checkpoint, dtype)
-            scores: Floats = (hidden[pack.last].float() @ self._answer).cpu().numpy()
-            finite = finite_texts(len(scores), scores, np.arange(len(scores)))
-            pairs = zip(scores.tolist(), finite, strict=True)
-            return [Vectors(score=score) if good else None for score, good in pairs]
-
-        return run_guarded([len(ids) for ids in batch], run, self._decoder.compute_dtype)
+        return score_pairs(batch, self._decoder, self._read, self._device, checkpoint)
 
     def close(self) -> None:
         """Give the memory back."""
         del self._decoder, self._answer
+
+    def _read(self, hidden: torch.Tensor, pack: Pack) -> torch.Tensor:
+        return hidden[pack.last].float() @ self._answer
 
     def _fitted(self, body: Ids, query: Ids, room: int, query_room: int, passage: str) -> Prepared:
         """Cut the passage; where the query alone leaves it no place, the query first."""
