@@ -123,9 +123,15 @@ def answers(kubectl: Kubectl) -> bool:
         return False
 
 
-def values(kubectl: Kubectl, version: str = "v1beta2", query: str = "") -> dict[str, str]:
+def values(kubectl: Kubectl, version: str = "v1beta2", query: str = "") -> dict[str, str] | None:
+    """The value of each pod; None while a new replica has not read them all."""
     path = f"/apis/{GROUP}/{version}/namespaces/default/pods/%2A/{METRIC}{query}"
-    found = json.loads(kubectl("get", "--raw", path))
+    try:
+        found = json.loads(kubectl("get", "--raw", path))
+    except CommandFailed as refused:
+        if "not every pod has been read yet" in str(refused):
+            return None
+        raise
     return {item["describedObject"]["name"]: item["value"] for item in found["items"]}
 
 
