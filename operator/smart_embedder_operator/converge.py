@@ -84,11 +84,12 @@ class Converger:
             if self._settled.get(_place(manifest)) == _versions(wanted, there):
                 return there
         resource = kinds.resource_of(manifest)
+        began = self._heartbeat.now()
         kept = await self._kube.apply(resource, wanted)
         if there is not None and _version(kept) == _version(there):
             self._settled[_place(manifest)] = _versions(wanted, there)
             return kept
-        self._heartbeat.changed(resource)
+        self._heartbeat.changed(resource, began)
         log.info(
             "created" if there is None else "changed",
             kind=manifest["kind"],
@@ -112,8 +113,9 @@ class Converger:
             "metadata": {"name": metadata["name"], "namespace": metadata["namespace"]},
             "spec": {"replicas": number},
         }
+        began = self._heartbeat.now()
         await self._kube.apply(kinds.DEPLOYMENTS, alone, manager=REPLICAS_MANAGER)
-        self._heartbeat.changed(kinds.DEPLOYMENTS)
+        self._heartbeat.changed(kinds.DEPLOYMENTS, began)
         log.info("scaled", name=metadata["name"], namespace=metadata["namespace"], replicas=number)
 
     async def _prune(self, unwanted: Iterable[Manifest]) -> None:
@@ -122,6 +124,7 @@ class Converger:
             if "deletionTimestamp" in metadata:
                 continue
             resource = kinds.resource_of(obj)
+            began = self._heartbeat.now()
             try:
                 await self._kube.delete(
                     resource, metadata["name"], metadata["namespace"], uid=metadata["uid"]
@@ -129,7 +132,7 @@ class Converger:
             except NotFound:
                 continue
             self._settled.pop(_place(obj), None)
-            self._heartbeat.changed(resource)
+            self._heartbeat.changed(resource, began)
             log.info(
                 "deleted",
                 kind=obj["kind"],

@@ -38,11 +38,12 @@ class Publisher:
         waited = time.monotonic() - self._last.get(metadata["uid"], -QUEUE_SECONDS)
         if not change or (change.keys() <= _RESTLESS and waited < QUEUE_SECONDS):
             return False
+        began = self._heartbeat.now()
         await self._kube.merge_status(
             kinds.EMBEDDERS, metadata["name"], metadata["namespace"], change
         )
         self._last[metadata["uid"]] = time.monotonic()
-        self._heartbeat.changed(kinds.EMBEDDERS)
+        self._heartbeat.changed(kinds.EMBEDDERS, began)
         for event in turns(embedder, before.get("conditions") or [], status["conditions"]):
             await self._tell(event)
         return True

@@ -142,13 +142,24 @@ def test_pods_are_noted_for_scraping_and_forgotten() -> None:
 def test_a_change_of_ours_that_never_comes_back_is_a_dead_watch() -> None:
     now = 0.0
     heartbeat = Heartbeat(clock=lambda: now)
-    heartbeat.changed(kinds.SERVICES)
+    heartbeat.changed(kinds.SERVICES, now)
     now = OVERDUE_SECONDS - 1
-    heartbeat.changed(kinds.SERVICES)
+    heartbeat.changed(kinds.SERVICES, now)
     assert heartbeat.overdue() == ()
     now = OVERDUE_SECONDS + 1
     assert heartbeat.overdue() == (kinds.SERVICES,)
     heartbeat.seen(kinds.SERVICES)
+    assert heartbeat.overdue() == ()
+
+
+def test_an_event_that_overtakes_the_answer_to_our_change_is_seen_all_the_same() -> None:
+    now = 0.0
+    heartbeat = Heartbeat(clock=lambda: now)
+    began = heartbeat.now()
+    now = 1.0
+    heartbeat.seen(kinds.SERVICES)
+    heartbeat.changed(kinds.SERVICES, began)
+    now = OVERDUE_SECONDS * 2
     assert heartbeat.overdue() == ()
 
 
