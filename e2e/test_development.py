@@ -34,8 +34,7 @@ def test_a_change_of_the_code_is_served_without_another_pod(
     edited = (REPOSITORY / "service" / FILE).read_text().replace("Smart Embedder", COPIED)
     copied = time.monotonic()
     copy(kubectl, pod, Path("/app") / FILE, edited)
-    with port_forward(kubectl, pod, 8000) as address:
-        until(lambda: COPIED in page(f"{address}/openapi.json"), "the edited title", seconds=120)
+    until(lambda: COPIED in description(kubectl, pod), "the edited title", seconds=120)
     print(f"served {time.monotonic() - copied:.1f} s after the copy")
 
     assert kubectl("get", "pods", "-o", "name").split() == [pod]
@@ -52,10 +51,16 @@ def copy(kubectl: Kubectl, pod: str, path: Path, text: str) -> None:
     output(kubectl.command(*unpack), stdin=archive.getvalue().decode())
 
 
-def page(url: str) -> str:
-    """What is served, or nothing while the service starts again."""
+def description(kubectl: Kubectl, pod: str) -> str:
+    """What the pod says of its API, or nothing while the service starts again.
+
+    A port-forward of its own: one that meets a closed port ends.
+    """
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with (
+            port_forward(kubectl, pod, 8000) as address,
+            urllib.request.urlopen(f"{address}/openapi.json", timeout=5) as answer,
+        ):
             return str(answer.read().decode())
     except OSError:
         return ""
