@@ -39,7 +39,9 @@ def make_client(make_engine: MakeEngine, lifecycle: Lifecycle) -> MakeClient:
         async with make_engine(**(engine or {})) as running:
             app = create_app(Settings(**settings), running, lifecycle)
             transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            async with httpx.AsyncClient(
+                transport=transport, base_url="http://localhost"
+            ) as client:
                 yield client
 
     return make

@@ -37,7 +37,9 @@ def make_watched(make_engine: MakeEngine) -> MakeWatched:
             app = create_app(read, engine, lifecycle, meters=telemetry)
             watched: Any = telemetry.around(app)
             transport = httpx.ASGITransport(watched, raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            async with httpx.AsyncClient(
+                transport=transport, base_url="http://localhost"
+            ) as client:
                 yield client
             telemetry.close()
 
