@@ -87,8 +87,9 @@ def test_code_comes_last_so_that_a_change_of_it_rebuilds_little(file: str, targe
 def test_packages_are_hashed_and_leave_no_cache_behind(file: str, target: str) -> None:
     [install] = [a for w, a in lineage(file, target) if w == "RUN" and "image-packages" in a]
 
-    assert "--mount=type=cache" in install
     script = (ROOT / "scripts" / "image-packages").read_text()
+    assert "--mount=type=cache,target=/var/cache/uv " in install
+    assert "export UV_CACHE_DIR=/var/cache/uv " in script
     assert "install --require-hashes -r" in script
     assert "--no-cache-dir" in script
 
