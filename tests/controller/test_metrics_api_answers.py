@@ -115,6 +115,12 @@ def test_a_pod_is_loading_until_its_startup_probe_has_passed() -> None:
     assert not started.loading
 
 
+def test_a_sidecar_that_has_started_does_not_end_the_loading() -> None:
+    beside = scraped_pod(pod(containerStatuses=[{"started": False}, {"started": True}]))
+    assert beside is not None
+    assert beside.loading
+
+
 def test_the_metrics_port_is_the_containers_or_the_services_own() -> None:
     named = pod()
     named["spec"]["containers"][0]["ports"] = [{"name": "metrics", "containerPort": 9999}]

@@ -26,7 +26,7 @@ class ScrapedPod:
     address: str
     port: int
     loading: bool
-    """Its startup probe has not passed yet: its queue is empty because it cannot take any."""
+    """A startup probe has not passed yet: its queue is empty because it cannot take any."""
     labels: Mapping[str, str] = field(hash=False)
 
     @property
@@ -108,8 +108,9 @@ def scraped_pod(manifest: Manifest) -> ScrapedPod | None:
         uid=metadata["uid"],
         address=address,
         port=_metrics_port(manifest),
-        loading=not any(
-            container.get("started") for container in status.get("containerStatuses", [])
+        # All of them: a sidecar without a probe has started long before the model is there.
+        loading=not all(
+            container.get("started") for container in status.get("containerStatuses", [{}])
         ),
         labels=metadata.get("labels") or {},
     )
