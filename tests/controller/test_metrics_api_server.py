@@ -23,7 +23,7 @@ from smart_embedder_operator.metrics_api.front_proxy import CONFIG_MAPS, NAME, N
 from smart_embedder_operator.metrics_api.listener import Listener
 from smart_embedder_operator.metrics_api.pods import PodTable
 from smart_embedder_operator.metrics_api.scrape import Scraper
-from smart_embedder_operator.metrics_api.server import MetricsApi
+from smart_embedder_operator.metrics_api.server import Handler, MetricsApi
 
 pytestmark = pytest.mark.anyio
 
@@ -99,6 +99,13 @@ async def metrics_page(text: str) -> AsyncIterator[int]:
     async def page(_: web.Request) -> web.Response:
         return web.Response(text=text)
 
+    async with metrics_port(page) as port:
+        yield port
+
+
+@contextlib.asynccontextmanager
+async def metrics_port(page: Handler) -> AsyncIterator[int]:
+    """A metrics port that answers as a test says."""
     app = web.Application()
     app.router.add_get("/metrics", page)
     runner = web.AppRunner(app)
@@ -260,6 +267,45 @@ async def test_a_pod_that_does_not_answer_holds_up_no_other(harness: Harness) ->
         harness.pods.update(pod("a", port))
         await harness.scrape()
     assert await harness.values() == {"a": "5"}
+
+
+async def test_a_page_that_comes_in_pieces_is_read_to_its_end(harness: Harness) -> None:
+    async def page(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for piece in (b"# HELP\n", f"{METRIC} 1".encode(), b"2\n"):
+            await response.write(piece)
+            await asyncio.sleep(0.05)
+        return response
+
+    async with metrics_port(page) as port:
+        harness.pods.update(pod("slow", port))
+        await harness.scrape()
+    assert await harness.values() == {"slow": "12"}
+
+
+async def test_a_pod_that_points_elsewhere_is_not_followed(harness: Harness) -> None:
+    async with metrics_page(f"{METRIC} 5\n") as other:
+
+        async def page(_: web.Request) -> web.Response:
+            raise web.HTTPFound(f"http://127.0.0.1:{other}/metrics")
+
+        async with metrics_port(page) as port:
+            harness.pods.update(pod("a", port))
+            await harness.scrape()
+    assert await harness.values() == {}
+
+
+async def test_a_page_that_is_no_text_holds_up_no_other(harness: Harness) -> None:
+    async def page(_: web.Request) -> web.Response:
+        model = b'smart_embedder_model_info{role="embedding",revision="\xff"} 1\n'
+        return web.Response(body=f"{METRIC} 7\n".encode() + model)
+
+    async with metrics_port(page) as odd, metrics_page(f"{METRIC} 5\n") as port:
+        harness.pods.update(pod("odd", odd))
+        harness.pods.update(pod("a", port))
+        await harness.scrape()
+    assert await harness.values() == {"odd": "7", "a": "5"}
 
 
 async def test_a_new_replica_refuses_to_tell_of_some_pods_until_it_has_asked_all_often_enough(

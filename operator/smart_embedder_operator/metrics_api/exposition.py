@@ -36,9 +36,14 @@ def read_gauges(page: bytes) -> Values:
 def read_models(page: bytes) -> tuple[Labels, ...]:
     """The labels of every model the pod says it holds."""
     return tuple(
-        {key.decode(): value.decode() for key, value in _LABEL.findall(line)}
+        {_text(key): _text(value) for key, value in _LABEL.findall(line)}
         for line in _INFO.findall(page)
     )
+
+
+def _text(label: bytes) -> str:
+    """Whatever a pod sends is text: one page must not end the reading of all."""
+    return label.decode(errors="replace")
 
 
 def _value(text: bytes, start: bytes) -> float | None:

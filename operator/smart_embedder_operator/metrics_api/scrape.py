@@ -56,7 +56,6 @@ class Scraper:
         self._samples: dict[PodKey, Sample] = {}
         self._slots = asyncio.Semaphore(PAGES_AT_ONCE)
         self._began = -math.inf
-        self.last_round_seconds = 0.0
 
     def fresh(self, pod: ScrapedPod) -> Sample | None:
         """The pod's sample, unless it is stale or of an earlier pod of that name."""
@@ -80,8 +79,7 @@ class Scraper:
             while True:
                 began = time.monotonic()
                 await self.round(session)
-                self.last_round_seconds = time.monotonic() - began
-                await asyncio.sleep(max(0.0, self._period - self.last_round_seconds))
+                await asyncio.sleep(max(0.0, began + self._period - time.monotonic()))
 
     async def round(self, session: aiohttp.ClientSession) -> None:
         """Read every pod once."""
@@ -96,10 +94,14 @@ class Scraper:
         # prometheus_client sends only these series; a server that ignores the query sends all.
         query: Mapping[str, list[str]] = {"name[]": [*METRICS, MODEL_INFO]}
         try:
-            async with self._slots, session.get(pod.url, params=query) as response:
-                page = await response.content.read(PAGE_BYTES)
+            # A redirect is not followed: whoever labels a pod must not choose what we ask.
+            async with (
+                self._slots,
+                session.get(pod.url, params=query, allow_redirects=False) as response,
+            ):
                 if response.status != 200:
                     return
+                page = await _page(response.content)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             log.debug("a pod did not answer", pod=pod.name, error=repr(error))
             return
@@ -115,3 +117,11 @@ class Scraper:
         )
         if before is None or before.models != models:
             self._on_news(pod)
+
+
+async def _page(content: aiohttp.StreamReader) -> bytes:
+    """The page up to its bound; one read gives only what has come so far."""
+    page = bytearray()
+    while len(page) < PAGE_BYTES and (more := await content.read(PAGE_BYTES - len(page))):
+        page += more
+    return bytes(page)
