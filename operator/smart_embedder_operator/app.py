@@ -67,7 +67,7 @@ class Operator:
         """`elections` is a way to the API server of its own: a renewal must not queue for one."""
         self._settings = settings
         self._telemetry = telemetry
-        self._heartbeat = Heartbeat()
+        self._heartbeat = Heartbeat(by_namespace=bool(settings.watch_namespaces))
         self._pods = PodTable()
         self._cluster = Cluster(kube, platform(settings), settings.watch_namespaces)
         self._scraper = Scraper(
@@ -151,7 +151,8 @@ class Operator:
     def not_alive(self) -> str | None:
         """Why a restart would help."""
         if deaf := self._heartbeat.overdue():
-            return f"no events any more for {', '.join(kind.plural for kind in deaf)}"
+            names = (" in ".join(filter(None, (kind.plural, place))) for kind, place in deaf)
+            return f"no events any more for {', '.join(names)}"
         if max(self._queue.busy_seconds(), default=0.0) > 2 * WORK_SECONDS:
             return "a reconcile hangs and does not end when cancelled"
         return None

@@ -89,7 +89,7 @@ class Converger:
         if there is not None and _version(kept) == _version(there):
             self._settled[_place(manifest)] = _versions(wanted, there)
             return kept
-        self._heartbeat.changed(resource, began)
+        self._heartbeat.changed(resource, manifest["metadata"]["namespace"], began)
         log.info(
             "created" if there is None else "changed",
             kind=manifest["kind"],
@@ -115,7 +115,7 @@ class Converger:
         }
         began = self._heartbeat.now()
         await self._kube.apply(kinds.DEPLOYMENTS, alone, manager=REPLICAS_MANAGER)
-        self._heartbeat.changed(kinds.DEPLOYMENTS, began)
+        self._heartbeat.changed(kinds.DEPLOYMENTS, metadata["namespace"], began)
         log.info("scaled", name=metadata["name"], namespace=metadata["namespace"], replicas=number)
 
     async def _prune(self, unwanted: Iterable[Manifest]) -> None:
@@ -123,16 +123,16 @@ class Converger:
             metadata = obj["metadata"]
             if "deletionTimestamp" in metadata:
                 continue
-            resource = kinds.resource_of(obj)
-            began = self._heartbeat.now()
             try:
                 await self._kube.delete(
-                    resource, metadata["name"], metadata["namespace"], uid=metadata["uid"]
+                    kinds.resource_of(obj),
+                    metadata["name"],
+                    metadata["namespace"],
+                    uid=metadata["uid"],
                 )
             except NotFound:
                 continue
             self._settled.pop(_place(obj), None)
-            self._heartbeat.changed(resource, began)
             log.info(
                 "deleted",
                 kind=obj["kind"],

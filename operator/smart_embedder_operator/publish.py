@@ -12,6 +12,7 @@ import structlog
 
 from smart_embedder_operator import kinds
 from smart_embedder_operator.heartbeat import Heartbeat
+from smart_embedder_operator.kinds import Key
 from smart_embedder_operator.kube import Kube, KubeError, Manifest
 from smart_embedder_operator.labels import MANAGER
 
@@ -28,29 +29,32 @@ class Publisher:
     def __init__(self, kube: Kube, heartbeat: Heartbeat) -> None:
         self._kube = kube
         self._heartbeat = heartbeat
-        self._last: dict[str, float] = {}  # by uid: when the status was written
+        self._last: dict[Key, float] = {}  # when the status was written
 
     async def publish(self, embedder: Manifest, status: Manifest) -> bool:
         """Write the status if it says anything new; answer whether it did."""
         metadata = embedder["metadata"]
+        key = metadata["namespace"], metadata["name"]
         before = embedder.get("status") or {}
         change = patch(before, status)
-        waited = time.monotonic() - self._last.get(metadata["uid"], -QUEUE_SECONDS)
+        waited = time.monotonic() - self._last.get(key, -QUEUE_SECONDS)
         if not change or (change.keys() <= _RESTLESS and waited < QUEUE_SECONDS):
             return False
         began = self._heartbeat.now()
-        await self._kube.merge_status(
+        kept = await self._kube.merge_status(
             kinds.EMBEDDERS, metadata["name"], metadata["namespace"], change
         )
-        self._last[metadata["uid"]] = time.monotonic()
-        self._heartbeat.changed(kinds.EMBEDDERS, began)
+        self._last[key] = time.monotonic()
+        if kept["metadata"]["resourceVersion"] == metadata["resourceVersion"]:
+            return False  # an older CRD drops a field that it does not know: nobody tells of that
+        self._heartbeat.changed(kinds.EMBEDDERS, metadata["namespace"], began)
         for event in turns(embedder, before.get("conditions") or [], status["conditions"]):
             await self._tell(event)
         return True
 
-    def forget(self, uid: str) -> None:
+    def forget(self, key: Key) -> None:
         """Drop what is remembered of an Embedder that is gone."""
-        self._last.pop(uid, None)
+        self._last.pop(key, None)
 
     async def _tell(self, event: Manifest) -> None:
         try:

@@ -112,4 +112,5 @@ class Reconciler:
     def _forget(self, key: Key) -> None:
         self._pauses.pop(key, None)
         self.troubled.discard(key)
+        self._publisher.forget(key)
         self._telemetry.forget(*key)

@@ -63,7 +63,7 @@ class Dispatcher:
 
     def event(self, resource: Resource, change: str | None, obj: Manifest) -> None:
         """Take one event; called in our own event loop."""
-        self._heartbeat.seen(resource)
+        self._heartbeat.seen(resource, obj["metadata"]["namespace"])
         if resource == kinds.PODS:
             (self._pods.remove if change == "DELETED" else self._pods.update)(obj)
         key = self._key(resource, change, obj)

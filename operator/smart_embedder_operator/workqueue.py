@@ -119,14 +119,6 @@ class WorkQueue(Generic[Key]):
                 timer.cancel()
             self._timers[key] = loop.call_at(due, self._ring, key)
 
-    def forget(self, key: Key) -> None:
-        """Drop what is remembered of a key whose object is gone."""
-        self._failures.pop(key, None)
-        self._last_start.pop(key, None)
-        self._urgent.discard(key)
-        if timer := self._timers.pop(key, None):
-            timer.cancel()
-
     async def run(self, workers: int) -> None:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as tasks:
@@ -179,6 +171,8 @@ class WorkQueue(Generic[Key]):
             return "error"
         self._failures.pop(key, None)
         if after is None:
+            # What is gone goes in a flock of events too: its spacing is kept, and then forgotten.
+            asyncio.get_running_loop().call_later(self._spacing, self._last_start.pop, key, None)
             return "success"
         self.add_after(key, after)
         return "requeue_after"

@@ -207,12 +207,17 @@ async def test_a_difference_that_an_apply_does_not_remove_is_applied_once_only(
 
 async def test_every_change_expects_an_event(converge: Steps) -> None:
     await converge(SERVICE)
-    assert set(converge.heartbeat._expected_since) == {kinds.SERVICES}
-    converge.heartbeat.seen(kinds.SERVICES)
+    assert set(converge.heartbeat._expected_since) == {(kinds.SERVICES, "")}
+    converge.heartbeat.seen(kinds.SERVICES, "ml")
     await converge(SERVICE)
     assert not converge.heartbeat._expected_since
+
+
+async def test_a_deletion_expects_none_since_a_list_would_not_show_it(converge: Steps) -> None:
+    await converge(SERVICE)
+    converge.heartbeat.seen(kinds.SERVICES, "ml")
     await converge()
-    assert set(converge.heartbeat._expected_since) == {kinds.SERVICES}
+    assert not converge.heartbeat._expected_since
 
 
 async def test_a_refused_object_may_be_taken_later(kube: Any, converge: Steps) -> None:

@@ -154,8 +154,10 @@ async def test_a_replica_that_loses_its_rights_first_still_stops(
 
 def test_a_dead_watch_and_a_reconcile_that_hangs_are_worth_a_restart(replica: Replica) -> None:
     assert replica.operator.not_alive() is None
-    replica.operator._heartbeat._expected_since[kinds.SERVICES] = -1e9
+    replica.operator._heartbeat._expected_since[kinds.SERVICES, ""] = -1e9
     assert replica.operator.not_alive() == "no events any more for services"
-    replica.operator._heartbeat.seen(kinds.SERVICES)
+    replica.operator._heartbeat._expected_since[kinds.JOBS, "ml"] = -1e9
+    assert replica.operator.not_alive() == "no events any more for services, jobs in ml"
+    replica.operator._heartbeat._expected_since.clear()
     replica.operator._queue._busy["ml", "search"] = -1e9
     assert replica.operator.not_alive() == "a reconcile hangs and does not end when cancelled"

@@ -30,6 +30,21 @@ async def test_a_status_is_written_once(kube: Any, publisher: Publisher) -> None
     assert not await publisher.publish(live(kube), STATUS)
 
 
+async def test_a_status_that_the_server_did_not_take_is_no_change_and_expects_no_event(
+    kube: Any, publisher: Publisher
+) -> None:
+    await publisher.publish(live(kube), STATUS)
+    publisher._heartbeat.seen(kinds.EMBEDDERS, "ml")
+    read = live(kube)
+
+    async def pruning(*_: Any) -> Any:
+        return read  # as an older CRD does with a field that it does not know
+
+    kube.merge_status = pruning
+    assert not await publisher.publish(read, STATUS | {"newField": 1})
+    assert not publisher._heartbeat._expected_since
+
+
 async def test_the_queues_length_alone_is_written_now_and_then(
     kube: Any, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:

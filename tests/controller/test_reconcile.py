@@ -38,13 +38,14 @@ class Bench:
         )
         self.cluster = Cluster(kube, platform, ())
         self.heartbeat = Heartbeat()
+        self.publisher = Publisher(kube, self.heartbeat)
         self.reports: dict[str, Any] = {}
         self.reconciler = Reconciler(
             kube=kube,
             cluster=self.cluster,
             observer=Observer(kube, self.cluster, lambda *_: self.reports),
             converger=Converger(kube, self.heartbeat),
-            publisher=Publisher(kube, self.heartbeat),
+            publisher=self.publisher,
             telemetry=self.telemetry,
             resync_seconds=600.0,
             jitter=lambda: 0.5,
@@ -320,6 +321,15 @@ async def test_conditions_are_on_the_metrics_page_until_the_embedder_is_gone(
     kube.remove(kinds.EMBEDDERS, "search", "ml")
     await bench.look()
     assert 'embedder="search"' not in bench.telemetry.page().decode()
+
+
+async def test_nothing_is_remembered_of_an_embedder_that_is_gone(bench: Bench, kube: Any) -> None:
+    bench.write()
+    await bench.settle()
+    assert bench.publisher._last
+    kube.remove(kinds.EMBEDDERS, "search", "ml")
+    await bench.look()
+    assert not bench.publisher._last
 
 
 async def test_events_tell_the_turns_of_conditions_and_nothing_twice(

@@ -142,13 +142,24 @@ def test_pods_are_noted_for_scraping_and_forgotten() -> None:
 def test_a_change_of_ours_that_never_comes_back_is_a_dead_watch() -> None:
     now = 0.0
     heartbeat = Heartbeat(clock=lambda: now)
-    heartbeat.changed(kinds.SERVICES, now)
+    heartbeat.changed(kinds.SERVICES, "ml", now)
     now = OVERDUE_SECONDS - 1
-    heartbeat.changed(kinds.SERVICES, now)
+    heartbeat.changed(kinds.SERVICES, "ml", now)
     assert heartbeat.overdue() == ()
     now = OVERDUE_SECONDS + 1
-    assert heartbeat.overdue() == (kinds.SERVICES,)
-    heartbeat.seen(kinds.SERVICES)
+    assert heartbeat.overdue() == ((kinds.SERVICES, ""),)
+    heartbeat.seen(kinds.SERVICES, "other")
+    assert heartbeat.overdue() == ()
+
+
+def test_where_each_namespace_has_its_watch_anothers_events_prove_nothing() -> None:
+    now = 0.0
+    heartbeat = Heartbeat(by_namespace=True, clock=lambda: now)
+    heartbeat.changed(kinds.SERVICES, "ml", now)
+    now = OVERDUE_SECONDS + 1
+    heartbeat.seen(kinds.SERVICES, "other")
+    assert heartbeat.overdue() == ((kinds.SERVICES, "ml"),)
+    heartbeat.seen(kinds.SERVICES, "ml")
     assert heartbeat.overdue() == ()
 
 
@@ -157,8 +168,8 @@ def test_an_event_that_overtakes_the_answer_to_our_change_is_seen_all_the_same()
     heartbeat = Heartbeat(clock=lambda: now)
     began = heartbeat.now()
     now = 1.0
-    heartbeat.seen(kinds.SERVICES)
-    heartbeat.changed(kinds.SERVICES, began)
+    heartbeat.seen(kinds.SERVICES, "ml")
+    heartbeat.changed(kinds.SERVICES, "ml", began)
     now = OVERDUE_SECONDS * 2
     assert heartbeat.overdue() == ()
 

@@ -131,7 +131,6 @@ def test_pauses_grow_and_never_pass_the_limit(failures: int, draw: float) -> Non
         pause = queue._timers["a"].when() - asyncio.get_running_loop().time()
         assert pause <= workqueue.LAST_RETRY_SECONDS
         assert pause > 0.09
-        queue.forget("a")
 
     asyncio.run(check())
 
@@ -147,6 +146,14 @@ async def test_work_that_wants_the_key_again_gets_it() -> None:
         queue.add("a")
         for _ in range(3):
             await asyncio.wait_for(starts.get(), 5)
+
+
+async def test_nothing_is_remembered_of_a_key_that_is_never_wanted_again(eventually: Any) -> None:
+    work = Work()
+    async with working(work, spacing=0.01) as (queue, _):
+        queue.add("a")
+        await work.started.get()
+        await eventually(lambda: "a" not in queue and not queue._last_start)
 
 
 async def test_two_starts_of_a_key_keep_their_distance() -> None:
