@@ -80,11 +80,12 @@ class NullModel:
         passages: Sequence[str],
         *,
         instruction: str | None = None,
+        side: Side = "end",
         max_tokens: int | None = None,
     ) -> list[Prepared]:
         """Tokenize pairs."""
         del instruction
-        return self._tokenizer.prepare_pairs(query, passages, max_tokens=max_tokens)
+        return self._tokenizer.prepare_pairs(query, passages, side=side, max_tokens=max_tokens)
 
     def tokenize(
         self, texts: Sequence[str], *, prompt: str | None = None, special: bool = True
@@ -116,6 +117,7 @@ class NullModel:
             dense=row if Output.DENSE in wanted else None,
             sparse_ids=np.unique(ids) if sparse else None,
             sparse_weights=row[: len(np.unique(ids))] if sparse else None,
+            token_weights=row[: len(ids) - 2] if sparse else None,
             colbert=self._rows[: min(len(ids) - 1, ROWS)] if Output.COLBERT in wanted else None,
             score=float(row[0]) if Output.SCORE in wanted else None,
         )

@@ -79,7 +79,10 @@ def _dense(part: Computed, *, normalize: bool | None, dimensions: int | None) ->
 
 def _sparse(part: Computed) -> list[Sparse]:
     return [
-        Sparse(_present(text.sparse_ids), _present(text.sparse_weights)) for text in part.vectors
+        Sparse(
+            _present(text.sparse_ids), _present(text.sparse_weights), _present(text.token_weights)
+        )
+        for text in part.vectors
     ]
 
 

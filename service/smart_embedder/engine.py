@@ -153,13 +153,17 @@ class Engine:
         model: str | None = None,
         normalize: bool = True,
         instruction: str | None = None,
+        truncation_side: Side = "end",
         max_tokens: int | None = None,
         lane: Lane | None = None,
         client: str | None = None,
         deadline: float | None = None,
         wait_seconds: float = 0.0,
     ) -> Ranking:
-        """Score passages for a query; `normalize` gives probabilities, else raw logits."""
+        """Score passages for a query; `normalize` gives probabilities, else raw logits.
+
+        `truncation_side` is the end that a long passage loses; a long query loses its end.
+        """
         check_texts(passages, "passages")
         self._check_ready()
         routes = self._roster.route(model, Output.SCORE)
@@ -169,7 +173,11 @@ class Engine:
 
         def prepare(model: Model, passages: Sequence[str]) -> list[Prepared]:
             return model.prepare_pairs(
-                query, passages, instruction=instruction, max_tokens=max_tokens
+                query,
+                passages,
+                instruction=instruction,
+                side=truncation_side,
+                max_tokens=max_tokens,
             )
 
         [part] = await self._compute(ticket, routes, prepare, passages, wait_seconds)

@@ -24,6 +24,8 @@ class Sparse:
 
     ids: Ids
     weights: Floats
+    by_token: Floats
+    """The weight of each token where it stands in the text, special tokens left out."""
 
 
 @dataclass(frozen=True, slots=True)

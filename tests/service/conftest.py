@@ -104,6 +104,7 @@ class FakeModel:
         passages: Sequence[str],
         *,
         instruction: str | None = None,
+        side: Side = "end",
         max_tokens: int | None = None,
     ) -> list[Prepared]:
         limit = min(max_tokens or self.card.max_tokens, self.card.max_tokens)
@@ -111,8 +112,9 @@ class FakeModel:
         pairs = []
         for passage in passages:
             ids = self._ids(passage, None)
-            kept = ids[: max(limit - len(lead) - 2, 0)]
-            cut = (Truncation(len(ids), len(kept), "end", "passage"),)
+            room = max(limit - len(lead) - 2, 0)
+            kept = ids[-room:] if side == "start" else ids[:room]
+            cut = (Truncation(len(ids), len(kept), side, "passage"),)
             pairs.append(
                 Prepared(
                     np.array([START, *lead, END, *kept], np.int32),
@@ -171,6 +173,9 @@ class FakeModel:
             dense=rows[0] if Output.DENSE in wanted else None,
             sparse_ids=distinct if Output.SPARSE in wanted else None,
             sparse_weights=np.full(len(distinct), 0.5, np.float32)
+            if Output.SPARSE in wanted
+            else None,
+            token_weights=np.arange(1, len(ids) - 1, dtype=np.float32)
             if Output.SPARSE in wanted
             else None,
             colbert=rows[1:] if Output.COLBERT in wanted else None,

@@ -25,7 +25,7 @@ from smart_embedder.api.cohere import (
 )
 from smart_embedder.api.dialect import Endpoint
 from smart_embedder.api.encoding import base64_floats, numbers
-from smart_embedder.api.inputs import AtLeastOne, check_count, prompt_of
+from smart_embedder.api.inputs import AtLeastOne, check_count
 from smart_embedder.errors import EmptyInput, InvalidInput
 from smart_embedder.models.model import Floats
 from smart_embedder.results import Embeddings
@@ -140,7 +140,7 @@ async def _embed(
 
 def _prompt(settings: Settings, input_type: str | None) -> str | None:
     """A prompt may be set for an input type; most models need none."""
-    return prompt_of(settings, input_type if input_type in settings.prompts else None)
+    return settings.prompts.get(input_type or "", settings.default_prompt)
 
 
 def _response(

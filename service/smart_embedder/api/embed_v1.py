@@ -84,7 +84,7 @@ async def embed(body: EmbedV1Request, call: Call) -> EmbedV1Response:
         field="inputs",
         truncate=body.truncate is not False,
         truncation_side=side_of(body.truncation_direction),
-        prompt=prompt_of(call.settings, body.prompt_name),
+        prompt=prompt_of(call, body.prompt_name),
         normalize=body.normalize,
         dimensions=body.dimensions,
     )

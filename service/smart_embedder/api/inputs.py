@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from smart_embedder.api.call import Call
 from smart_embedder.errors import EmptyInput, InvalidInput
-from smart_embedder.models.model import Side, Text
-from smart_embedder.settings import Settings
+from smart_embedder.models.model import Output, Side, Text
 
 Inputs = str | list[str | int | list[int]]
 """A text, the token ids of one text, or several of either."""
@@ -58,14 +58,17 @@ def check_count(things: Sequence[object], limit: int, field: str) -> None:
         )
 
 
-def prompt_of(settings: Settings, name: str | None) -> str | None:
-    """Look a named prompt up; without a name it is the one that is set for every text."""
+def prompt_of(call: Call, name: str | None, output: Output = Output.DENSE) -> str | None:
+    """Look a named prompt up: those that are set (PROMPTS), then those of the model itself.
+
+    Without a name it is the one that is set for every text.
+    """
     if name is None:
-        return settings.default_prompt
-    known = settings.prompts
+        return call.settings.default_prompt
+    known = {**call.engine.lookup(None, output).prompts, **call.settings.prompts}
     if name not in known:
         raise InvalidInput(
-            f"there is no prompt {name!r} (PROMPTS)",
+            f"the model has no prompt {name!r}, nor has PROMPTS",
             field="prompt_name",
             limit=", ".join(known) or None,
             value=name,

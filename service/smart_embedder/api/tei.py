@@ -4,6 +4,9 @@ Bad values are 422, no input at all is 400, a failed pass 424, as its clients kn
 `/embed_all` gives ColBERT vectors. `/info` is in `api.tei_info`.
 """
 
+import functools
+import itertools
+from collections.abc import Sequence
 from typing import Any, Self
 
 import msgspec
@@ -22,10 +25,13 @@ from smart_embedder.api.inputs import (
     side_of,
     texts_of,
 )
-from smart_embedder.api.ranking import best_first
+from smart_embedder.api.ranking import best_first, rank_pairs
 from smart_embedder.errors import EmptyInput, EncodingFailed, InvalidInput
-from smart_embedder.models.model import Piece
-from smart_embedder.results import Embeddings, Sparse
+from smart_embedder.models.model import Output, Piece
+from smart_embedder.results import Embeddings, Ranking, Sparse
+
+LABEL = "LABEL_0"
+"""What transformers calls the one label of a model that names none, as rerankers do."""
 
 
 class TeiError(msgspec.Struct):
@@ -71,15 +77,33 @@ class TeiSparseValue(msgspec.Struct):
     value: float
 
 
-class TeiRerankRequest(msgspec.Struct):
+class TeiPairs(msgspec.Struct, kw_only=True):
+    """What to do with long pairs, and how to score them."""
+
+    truncate: bool | None = None
+    truncation_direction: Direction = "Right"
+    raw_scores: bool = False
+
+
+class TeiRerankRequest(TeiPairs):
     """Texts to rank for a query."""
 
     query: str
     texts: list[str]
-    truncate: bool | None = None
-    truncation_direction: Direction = "Right"
-    raw_scores: bool = False
     return_text: bool = False
+
+
+class TeiPredictRequest(TeiPairs):
+    """A pair of texts to score, or several."""
+
+    inputs: str | list[str | list[str]]
+
+
+class TeiPrediction(msgspec.Struct):
+    """One label's score; a reranker has one label."""
+
+    score: float
+    label: str
 
 
 class TeiRank(msgspec.Struct, omit_defaults=True):
@@ -142,14 +166,14 @@ async def embed(body: TeiEmbedRequest, call: Call) -> msgspec.Raw:
 
 async def embed_sparse(body: TeiTexts, call: Call) -> list[msgspec.Raw]:
     """Answer POST /embed_sparse."""
-    found = await _embed(body, call, dense=False, sparse=True)
+    found = await _embed(body, call, Output.SPARSE, dense=False, sparse=True)
     assert found.sparse is not None  # noqa: S101 - it was asked for
     return [_pairs(sparse) for sparse in found.sparse]
 
 
 async def embed_all(body: TeiTexts, call: Call) -> list[msgspec.Raw]:
     """Answer POST /embed_all: one vector for each token of each text."""
-    found = await _embed(body, call, dense=False, colbert=True)
+    found = await _embed(body, call, Output.COLBERT, dense=False, colbert=True)
     assert found.colbert is not None  # noqa: S101 - it was asked for
     return [numbers(rows) for rows in found.colbert]
 
@@ -157,27 +181,28 @@ async def embed_all(body: TeiTexts, call: Call) -> list[msgspec.Raw]:
 async def rerank(body: TeiRerankRequest, call: Call) -> list[TeiRank]:
     """Answer POST /rerank with `texts`."""
     check_count(body.texts, call.settings.max_client_batch_size, "texts")
-    if side_of(body.truncation_direction) == "start":
-        raise InvalidInput(
-            "texts to rank are cut at their end only",
-            field="truncation_direction",
-            limit="Right",
-            value=body.truncation_direction,
-        )
-    found = await call.rerank(body.query, body.texts, field="texts", normalize=not body.raw_scores)
-    if body.truncate is False and found.truncations:
-        cut = found.truncations[0]
-        raise InvalidInput(
-            f"the pair has {cut.original} tokens of a {cut.part}, there is room for {cut.kept}",
-            field="texts",
-            index=cut.index,
-            limit=cut.kept,
-            value=cut.original,
-        )
+    found = await _rank(body.query, body.texts, body=body, call=call, field="texts")
     return [
         TeiRank(rank.index, rank.score, body.texts[rank.index] if body.return_text else None)
         for rank in best_first(found)
     ]
+
+
+async def predict(body: TeiPredictRequest, call: Call) -> Sequence[object]:
+    """Answer POST /predict for a reranker, which reads pairs: `[one, other]`, or a list of those.
+
+    A text alone is refused: it is nothing that the model was trained to read.
+    """
+    alone = isinstance(body.inputs, str) or not any(isinstance(p, list) for p in body.inputs)
+    given = [body.inputs] if alone else body.inputs
+    check_count(given, call.settings.max_client_batch_size, "inputs")
+    pairs = [_pair(pair, index) for index, pair in enumerate(given)]
+    rankings = await rank_pairs(
+        pairs, functools.partial(_rank, body=body, call=call, field="inputs")
+    )
+    scores = itertools.chain.from_iterable(found.scores.tolist() for found in rankings)
+    found = [[TeiPrediction(score, LABEL)] for score in scores]
+    return found[0] if alone else found
 
 
 async def similarity(body: SimilarityRequest, call: Call) -> msgspec.Raw:
@@ -206,7 +231,7 @@ async def tokenize(body: TeiTokenizeRequest, call: Call) -> list[list[Piece]]:
     """Answer POST /tokenize with `inputs`."""
     texts = [body.inputs] if isinstance(body.inputs, str) else body.inputs
     check_count(texts, call.settings.max_client_batch_size, "inputs")
-    prompt = prompt_of(call.settings, body.prompt_name)
+    prompt = prompt_of(call, body.prompt_name, Output.NONE)
     return await call.engine.tokenize(texts, prompt=prompt, special=body.add_special_tokens)
 
 
@@ -219,7 +244,36 @@ async def decode(body: TeiDecodeRequest, call: Call) -> list[str]:
     ]
 
 
-async def _embed(body: TeiTexts, call: Call, **options: Any) -> Embeddings:
+async def _rank(query: str, texts: list[str], body: TeiPairs, call: Call, field: str) -> Ranking:
+    found = await call.rerank(
+        query,
+        texts,
+        field=field,
+        normalize=not body.raw_scores,
+        truncation_side=side_of(body.truncation_direction),
+    )
+    if body.truncate is False and found.truncations:
+        cut = found.truncations[0]
+        raise InvalidInput(
+            f"the pair has {cut.original} tokens of a {cut.part}, there is room for {cut.kept}",
+            field=field,
+            index=cut.index,
+            limit=cut.kept,
+            value=cut.original,
+        )
+    return found
+
+
+def _pair(given: object, index: int) -> tuple[str, str]:
+    match given:
+        case [str(first), str(second)]:
+            return first, second
+    raise InvalidInput("a reranker reads pairs: [one, other]", field="inputs", index=index)
+
+
+async def _embed(
+    body: TeiTexts, call: Call, output: Output = Output.DENSE, **options: Any
+) -> Embeddings:
     texts = texts_of(body.inputs, "inputs")
     check_count(texts, call.settings.max_client_batch_size, "inputs")
     return await call.embed(
@@ -227,7 +281,7 @@ async def _embed(body: TeiTexts, call: Call, **options: Any) -> Embeddings:
         field="inputs",
         truncate=body.truncate is not False,
         truncation_side=side_of(body.truncation_direction),
-        prompt=prompt_of(call.settings, body.prompt_name),
+        prompt=prompt_of(call, body.prompt_name, output),
         **options,
     )
 
@@ -253,11 +307,14 @@ def _post(path: str, handle: Any, body: Any, answer: Any, summary: str, *keys: s
     )
 
 
+_PREDICTIONS = list[TeiPrediction | list[TeiPrediction]]
+
 ENDPOINTS: tuple[Endpoint, ...] = (
     _post("/embed", embed, TeiEmbedRequest, Matrix, "Embed texts"),
     _post("/embed_sparse", embed_sparse, TeiTexts, list[list[TeiSparseValue]], "Weigh tokens"),
     _post("/embed_all", embed_all, TeiTexts, list[Matrix], "One vector for each token"),
     _post("/rerank", rerank, TeiRerankRequest, list[TeiRank], "Rank texts", "texts"),
+    _post("/predict", predict, TeiPredictRequest, _PREDICTIONS, "Score pairs"),
     _post("/similarity", similarity, SimilarityRequest, Vector, "Compare sentences"),
     _post("/", root, RootRequest, Matrix | Vector, "Embed or compare", "inputs"),
     _post("/", rerank, TeiRerankRequest, list[TeiRank], "Rank texts", "texts"),

@@ -10,7 +10,7 @@ import msgspec
 
 from smart_embedder.api.call import Call
 from smart_embedder.api.dialect import Endpoint
-from smart_embedder.api.tei import TEI
+from smart_embedder.api.tei import LABEL, TEI
 from smart_embedder.models.model import Card
 
 
@@ -73,7 +73,7 @@ async def info(_: None, call: Call) -> Info:
 def _kind(card: Card) -> dict[str, dict[str, str | dict[str, str]]]:
     if card.dimensions:
         return {"embedding": {"pooling": card.pooling}}
-    return {"reranker": {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": "0"}}}
+    return {"reranker": {"id2label": {"0": LABEL}, "label2id": {LABEL: "0"}}}
 
 
 def _model(card: Card) -> InfoModel:

@@ -1,11 +1,12 @@
 """vLLM's pooling endpoints, as far as these models have them.
 
 `/score` scores pairs with the reranker: one query for many documents, or as many of each.
-`/pooling` gives dense vectors (`embed`), ColBERT vectors (`token_embed`) or each token's lexical
-weight (`token_classify`); a token that stands twice in a text has the larger of its weights in
-both places, because sparse vectors keep one weight a token. `/tokenize` takes `prompt`.
+`/pooling` gives dense vectors (`embed`), ColBERT vectors (`token_embed`) or the lexical weight of
+each token where it stands, without the first and the last (`token_classify`). `/tokenize` takes
+`prompt`.
 """
 
+import functools
 import itertools
 import time
 import uuid
@@ -13,15 +14,14 @@ from collections.abc import Iterable
 from typing import Annotated, Literal, Self
 
 import msgspec
-import numpy as np
 
 from smart_embedder.api.call import Call
 from smart_embedder.api.dialect import Dialect, Endpoint, Problem
 from smart_embedder.api.encoding import Matrix, Vector, numbers
 from smart_embedder.api.inputs import AtLeastOne, Inputs, check_count, texts_of
+from smart_embedder.api.ranking import rank_pairs
 from smart_embedder.errors import EmptyInput, InvalidInput
-from smart_embedder.models.model import Floats, Output, Text
-from smart_embedder.results import Embeddings, Sparse
+from smart_embedder.results import Embeddings
 
 OneOrMany = str | list[str]
 
@@ -105,7 +105,7 @@ class PoolingRequest(msgspec.Struct):
 
 
 class Pooled(msgspec.Struct, tag_field="object", tag="pooling"):
-    """One text's numbers: a vector, or a row for each token."""
+    """One text's numbers: a vector, or a row or a weight for each token."""
 
     index: int
     data: Vector | Matrix
@@ -151,18 +151,17 @@ async def score(body: ScoreRequest, call: Call) -> ScoreResponse:
             limit=f"1 or {len(documents)}",
             value=len(queries),
         )
-    rankings = [
-        await call.rerank(
-            query,
-            passages,
+    rankings = await rank_pairs(
+        zip(queries * len(documents) if len(queries) == 1 else queries, documents, strict=True),
+        functools.partial(
+            call.rerank,
             field="documents",
             model=body.model,
             normalize=body.use_activation is not False,
             instruction=body.instruction,
             max_tokens=_limit(body.truncate_prompt_tokens),
-        )
-        for query, passages in _grouped(queries, documents)
-    ]
+        ),
+    )
     scores = itertools.chain.from_iterable(found.scores.tolist() for found in rankings)
     return ScoreResponse(
         id=f"score-{uuid.uuid4().hex}",
@@ -193,7 +192,7 @@ async def pooling(body: PoolingRequest, call: Call) -> PoolingResponse:
         id=f"pool-{uuid.uuid4().hex}",
         created=int(time.time()),
         model=card.name,
-        data=[Pooled(index, row) for index, row in enumerate(await _pooled(found, texts, call))],
+        data=[Pooled(index, rows) for index, rows in enumerate(_pooled(found))],
         usage=_usage(found.tokens),
     )
 
@@ -226,15 +225,6 @@ def _side(body: ScoreRequest, *names: str) -> list[str]:
     return [value] if isinstance(value, str) else value
 
 
-def _grouped(queries: list[str], documents: list[str]) -> list[tuple[str, list[str]]]:
-    """Put documents of the same query, one after another, into one ranking."""
-    pairs = zip(itertools.cycle(queries) if len(queries) == 1 else queries, documents, strict=False)
-    return [
-        (query, [document for _, document in group])
-        for query, group in itertools.groupby(pairs, key=lambda pair: pair[0])
-    ]
-
-
 def _limit(truncate_prompt_tokens: int | None) -> int | None:
     """Read -1 as the model's own limit."""
     return None if truncate_prompt_tokens == -1 else truncate_prompt_tokens
@@ -245,30 +235,11 @@ def _usage(tokens: Iterable[int]) -> VllmUsage:
     return VllmUsage(total, total)
 
 
-async def _pooled(found: Embeddings, texts: list[Text], call: Call) -> list[msgspec.Raw]:
-    if found.dense is not None:
-        return [numbers(row) for row in found.dense]
-    if found.colbert is not None:
-        return [numbers(rows) for rows in found.colbert]
-    return [numbers(rows) for rows in await _weights(found, texts, call)]
-
-
-async def _weights(found: Embeddings, texts: list[Text], call: Call) -> list[Floats]:
-    """Lay the lexical weights out over the tokens; special tokens have none."""
-    assert found.sparse is not None  # noqa: S101 - it was asked for
-    strings = [text for text in texts if isinstance(text, str)]
-    if len(strings) < len(texts):
-        raise InvalidInput("token_classify takes texts, not token ids", field="input")
-    tokenized = await call.engine.tokenize(strings, model=found.cards[Output.SPARSE].name)
-    return [
-        _weights_at([piece.id for piece in pieces[:kept]], sparse)
-        for pieces, kept, sparse in zip(tokenized, found.tokens, found.sparse, strict=True)
-    ]
-
-
-def _weights_at(ids: list[int], sparse: Sparse) -> Floats:
-    weights = dict(zip(sparse.ids.tolist(), sparse.weights, strict=True))
-    return np.array([[weights.get(token, 0.0)] for token in ids], np.float32)
+def _pooled(found: Embeddings) -> list[msgspec.Raw]:
+    if found.sparse is not None:
+        return [numbers(sparse.by_token) for sparse in found.sparse]
+    rows = found.dense_rows if found.colbert is None else found.colbert
+    return [numbers(row) for row in rows]
 
 
 ENDPOINTS = (

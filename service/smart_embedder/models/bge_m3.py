@@ -113,6 +113,7 @@ class BgeM3(ReadsTexts):
         owners = np.repeat(np.arange(texts), pack.lengths)
         finite = np.ones(texts, np.bool_)
         sparse: Sequence[tuple[Ids, Floats]] = ()
+        by_token: Sequence[Floats] = ()
         colbert: Sequence[Floats] = ()
         dense: Floats = np.empty((texts, 0), np.float32)
         if Output.DENSE in every:
@@ -121,6 +122,7 @@ class BgeM3(ReadsTexts):
         if Output.SPARSE in every:
             weights = _numbers(self._sparse(hidden.float()).relu_().squeeze(-1))
             finite &= finite_texts(texts, weights, owners)
+            by_token = np.split(weights, pack.starts[1:])
             sparse = self._strongest(pack.ids.cpu().numpy(), weights, owners, texts)
         if Output.COLBERT in every:
             rows = _rows_but_the_first(pack, [Output.COLBERT in outputs for outputs in wanted])
@@ -134,6 +136,7 @@ class BgeM3(ReadsTexts):
                 dense=dense[index].copy() if Output.DENSE in outputs else None,
                 sparse_ids=sparse[index][0].copy() if Output.SPARSE in outputs else None,
                 sparse_weights=sparse[index][1].copy() if Output.SPARSE in outputs else None,
+                token_weights=by_token[index][1:-1].copy() if Output.SPARSE in outputs else None,
                 colbert=colbert[index].copy() if Output.COLBERT in outputs else None,
             )
             if finite[index]

@@ -18,6 +18,9 @@ from smart_embedder.runtime.guard import finite_texts, run_guarded
 from smart_embedder.runtime.packing import Pack
 from smart_embedder.runtime.pooling import pool
 
+PROMPTS_FILE = "config_sentence_transformers.json"
+"""Where a folder says what may be set before a text, and under which name."""
+
 
 class Backbone(Protocol):
     """Token ids to hidden states: an encoder or a decoder."""

@@ -80,6 +80,11 @@ def read_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
     return found
 
 
+def read_optional(folder: Path, name: str) -> dict[str, Any]:
+    """Read a JSON file that not every folder has."""
+    return read_config(folder, name) if (folder / name).is_file() else {}
+
+
 class Encoder:
     """Embeddings and layers, ready on a device."""
 

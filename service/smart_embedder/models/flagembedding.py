@@ -146,17 +146,19 @@ def _padded(batch: Sequence[Ids], device: Device) -> Padded:
 
 def _vectors(found: dict[str, torch.Tensor], row: int, ids: Ids, wanted: Output) -> Vectors | None:
     """Take one text's share of the outputs; None where it is not finite."""
-    dense = sparse = colbert = None
+    dense = sparse = by_token = colbert = None
     names: Ids | None = None
     if Output.DENSE in wanted:
         dense = _numbers(found["dense_vecs"][row])
     if Output.SPARSE in wanted:
-        names, sparse = _strongest(ids, _numbers(found["sparse_vecs"][row, : len(ids), 0]))
+        weights = _numbers(found["sparse_vecs"][row, : len(ids), 0])
+        names, sparse = _strongest(ids, weights)
+        by_token = weights[1:-1]
     if Output.COLBERT in wanted:
         states = found["colbert_vecs"][row, : len(ids) - 1].float()
         colbert = _numbers(functional.normalize(states, dim=-1))
     finite = all(np.isfinite(part).all() for part in (dense, sparse, colbert) if part is not None)
-    return Vectors(dense, names, sparse, colbert) if finite else None
+    return Vectors(dense, names, sparse, by_token, colbert) if finite else None
 
 
 def _strongest(ids: Ids, weights: Floats) -> tuple[Ids, Floats]:

@@ -93,6 +93,8 @@ class Vectors:
     dense: Floats | None = None
     sparse_ids: Ids | None = None
     sparse_weights: Floats | None = None
+    token_weights: Floats | None = None
+    """With the sparse ones: of each token where it stands, special tokens left out."""
     colbert: Floats | None = None
     score: float | None = None
     """The raw logit (yes minus no for generative rerankers)."""
@@ -139,9 +141,13 @@ class Model(Protocol):
         passages: Sequence[str],
         *,
         instruction: str | None = None,
+        side: Side = "end",
         max_tokens: int | None = None,
     ) -> list[Prepared]:
-        """Tokenize query-passage pairs; thread-safe. Only rerankers have it."""
+        """Tokenize query-passage pairs; `side` is what a long passage loses; thread-safe.
+
+        Only rerankers have it.
+        """
         ...
 
     def tokenize(

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from smart_embedder.models.decoder import Decoder, Shape
-from smart_embedder.models.dense import DenseModel
+from smart_embedder.models.dense import PROMPTS_FILE, DenseModel
+from smart_embedder.models.encoder import read_optional
 from smart_embedder.models.model import Card, Output
 from smart_embedder.models.tokenization import Frame, Tokenizer
 from smart_embedder.options import ModelOptions
@@ -48,6 +49,7 @@ def load(folder: Path, options: ModelOptions, device: Device) -> DenseModel:
         dimensions=shape.width,
         matryoshka=True,
         vocabulary=shape.vocabulary,
+        prompts=read_optional(folder, PROMPTS_FILE).get("prompts", {}),
     )
     decoder = Decoder(Weights.read(folder), shape, dtype=dtype, device=device)
     return DenseModel(card, tokenizer, decoder, device=device)

@@ -18,12 +18,13 @@ from smart_embedder.models.model import (
     Ids,
     Output,
     Prepared,
+    Side,
     Truncation,
     Vectors,
 )
 from smart_embedder.models.reading import ReadsPairs
 from smart_embedder.models.scoring import score_pairs
-from smart_embedder.models.tokenization import QUERY_SHARE, Tokenizer, cut
+from smart_embedder.models.tokenization import NO_IDS, QUERY_SHARE, Tokenizer, cut
 from smart_embedder.options import ModelOptions
 from smart_embedder.runtime.devices import Device, dtype_name, resolve_dtype
 from smart_embedder.runtime.packing import Pack
@@ -94,6 +95,7 @@ class Qwen3Reranker(ReadsPairs):
         passages: Sequence[str],
         *,
         instruction: str | None = None,
+        side: Side = "end",
         max_tokens: int | None = None,
     ) -> list[Prepared]:
         """Write the prompt for every passage; thread-safe."""
@@ -105,7 +107,7 @@ class Qwen3Reranker(ReadsPairs):
         query_ids, *rest = self._tokenizer.pair_tokens(asked, bodies)
         query_room = int((room + frame) * QUERY_SHARE)
         return [
-            self._fitted(ids, query_ids, room, query_room, passage)
+            self._fitted(ids, query_ids, room, query_room, passage, side=side)
             for ids, passage in zip(rest, passages, strict=True)
         ]
 
@@ -125,12 +127,19 @@ class Qwen3Reranker(ReadsPairs):
     def _read(self, hidden: torch.Tensor, pack: Pack) -> torch.Tensor:
         return hidden[pack.last].float() @ self._answer
 
-    def _fitted(self, body: Ids, query: Ids, room: int, query_room: int, passage: str) -> Prepared:
+    def _fitted(
+        self, body: Ids, query: Ids, room: int, query_room: int, passage: str, *, side: Side
+    ) -> Prepared:
         """Cut the passage; where the query alone leaves it no place, the query first."""
         cuts: tuple[Truncation, ...] = ()
         if len(body) > room and len(query) > query_room:
             query, cuts = cut(query, min(room, query_room), part="query")
             tail = self._tokenizer.tokens_of([f"\n<Document>: {passage}"])
             body = np.concatenate([query, *tail])
-        kept, passage_cut = cut(body, room, part="passage", extra=len(self._begin) + len(self._end))
-        return Prepared(np.concatenate([self._begin, kept, self._end]), cuts + passage_cut)
+        head = NO_IDS
+        if len(body) > room and side == "start":
+            [words] = self._tokenizer.tokens_of([f" {passage}"])
+            head, body = np.split(body, [min(len(body) - len(words), room)])
+        around = len(self._begin) + len(head) + len(self._end)
+        kept, passage_cut = cut(body, room - len(head), side=side, part="passage", extra=around)
+        return Prepared(np.concatenate([self._begin, head, kept, self._end]), cuts + passage_cut)

@@ -64,9 +64,10 @@ class ReadsPairs(_Reads):
         passages: Sequence[str],
         *,
         instruction: str | None = None,
+        side: Side = "end",
         max_tokens: int | None = None,
     ) -> list[Prepared]:
         """Tokenize pairs; thread-safe."""
         if instruction is not None:
             raise InvalidInput(f"{self.card.name} takes no instruction", field="instruction")
-        return self._tokenizer.prepare_pairs(query, passages, max_tokens=max_tokens)
+        return self._tokenizer.prepare_pairs(query, passages, side=side, max_tokens=max_tokens)

@@ -13,8 +13,8 @@ import torch
 
 from smart_embedder.errors import ModelLoadFailed
 from smart_embedder.models import decoder, encoder
-from smart_embedder.models.dense import Backbone, DenseModel, Step
-from smart_embedder.models.encoder import read_config
+from smart_embedder.models.dense import PROMPTS_FILE, Backbone, DenseModel, Step
+from smart_embedder.models.encoder import read_config, read_optional
 from smart_embedder.models.model import Card, Output
 from smart_embedder.models.tokenization import Tokenizer
 from smart_embedder.options import ModelOptions
@@ -55,8 +55,8 @@ class Layout:
                 " Transformer, a Pooling, then Dense and Normalize",
                 field="modules.json",
             )
-        reading = _optional(folder, "sentence_bert_config.json")
-        said = _optional(folder, "config_sentence_transformers.json")
+        reading = read_optional(folder, "sentence_bert_config.json")
+        said = read_optional(folder, PROMPTS_FILE)
         return cls(
             pooling=_pooling(read_config(folder / named[1][1])),
             dense=tuple(folder / path for name, path in named if name == "Dense"),
@@ -149,7 +149,3 @@ def _pooling(config: dict[str, Any]) -> str:
     if len(modes) != 1:
         raise ModelLoadFailed("one way of pooling is needed", field="pooling", value=modes)
     return check_pooling(modes[0])
-
-
-def _optional(folder: Path, name: str) -> dict[str, Any]:
-    return read_config(folder, name) if (folder / name).is_file() else {}

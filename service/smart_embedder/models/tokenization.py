@@ -127,12 +127,17 @@ class Tokenizer:
         return prepared
 
     def prepare_pairs(
-        self, query: str, passages: Sequence[str], *, max_tokens: int | None = None
+        self,
+        query: str,
+        passages: Sequence[str],
+        *,
+        side: Side = "end",
+        max_tokens: int | None = None,
     ) -> list[Prepared]:
         """Tokenize pairs; where one is too long, its passage gives way before its query."""
         room = self.room(max_tokens, self.frame.pair_length)
         query_ids, *rest = self.pair_tokens(query, passages)
-        return [self._framed_pair(query_ids, ids, room) for ids in rest]
+        return [self._framed_pair(query_ids, ids, room, side) for ids in rest]
 
     def pair_tokens(self, query: str, passages: Sequence[str]) -> list[Ids]:
         """Tokenize the query and the passages plainly; an error names the passage or the query."""
@@ -208,10 +213,10 @@ class Tokenizer:
         kept, cuts = cut(ids, room, side=side, extra=self.frame.length)
         return Prepared(np.concatenate([self.frame.before, kept, self.frame.after]), cuts)
 
-    def _framed_pair(self, query: Ids, passage: Ids, room: int) -> Prepared:
+    def _framed_pair(self, query: Ids, passage: Ids, room: int, side: Side) -> Prepared:
         frame = self.frame
         query_room = int((room + frame.pair_length) * QUERY_SHARE)
-        query, passage, cuts = cut_pair(query, passage, room, query_room)
+        query, passage, cuts = cut_pair(query, passage, room, query_room, side)
         halves = [frame.before, query, frame.between, passage, frame.pair_after]
         return Prepared(np.concatenate(halves), cuts)
 
@@ -240,13 +245,16 @@ def cut(
 
 
 def cut_pair(
-    query: Ids, passage: Ids, room: int, query_room: int
+    query: Ids, passage: Ids, room: int, query_room: int, side: Side = "end"
 ) -> tuple[Ids, Ids, tuple[Truncation, ...]]:
-    """Fit a pair into `room`: the query keeps up to its own room, the passage the rest."""
+    """Fit a pair into `room`: the query keeps up to its own room, the passage the rest.
+
+    `side` is what the passage loses; a query loses its end.
+    """
     if len(query) + len(passage) <= room:
         return query, passage, ()
     query, query_cut = cut(query, min(room, query_room), part="query")
-    passage, passage_cut = cut(passage, room - len(query), part="passage")
+    passage, passage_cut = cut(passage, room - len(query), side=side, part="passage")
     return query, passage, query_cut + passage_cut
 
 

@@ -12,7 +12,7 @@ Part = object
 
 FIELDS = {
     Output.DENSE: ("dense",),
-    Output.SPARSE: ("sparse_ids", "sparse_weights"),
+    Output.SPARSE: ("sparse_ids", "sparse_weights", "token_weights"),
     Output.COLBERT: ("colbert",),
     Output.SCORE: ("score",),
 }
@@ -62,8 +62,8 @@ class Cache:
 
 
 def _size(name: str, part: object) -> int:
-    """In vectors; sparse ids go with their weights."""
-    if name == "sparse_ids":
+    """In vectors; what goes with the sparse weights counts with them."""
+    if name in ("sparse_ids", "token_weights"):
         return 0
     return max(1, len(part)) if name == "colbert" and isinstance(part, np.ndarray) else 1
 

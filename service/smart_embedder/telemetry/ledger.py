@@ -55,7 +55,7 @@ class Visit:
         """What was asked for; by the path, where the engine was never reached."""
         if self.call and self.call.work:
             return self.call.work.kind
-        ranks = "rerank" in self.route or self.route.endswith("score")
+        ranks = any(word in self.route for word in ("rerank", "score", "predict"))
         return Kind.RERANK if ranks else Kind.EMBED
 
     @property

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from typing import Any
 
 import httpx
 import numpy as np
@@ -75,9 +77,57 @@ async def test_a_pair_too_long_is_refused_when_it_must_not_be_cut(
     assert (await client.post("/rerank", json=request | {"truncate": True})).status_code == 200
 
 
-async def test_a_ranking_cannot_be_cut_from_the_left(client: httpx.AsyncClient) -> None:
-    request = {"query": "q", "texts": ["x"], "truncation_direction": "Left"}
-    assert (await client.post("/rerank", json=request)).status_code == 422
+async def test_a_ranking_is_cut_at_the_side_that_is_named(client: httpx.AsyncClient) -> None:
+    kept = "c " * 509  # of 512, with two special tokens and the query
+    requests = (
+        {"texts": ["a " * 300 + kept], "truncation_direction": "Left"},
+        {"texts": [kept + "b " * 300], "truncation_direction": "right"},
+        {"texts": [kept]},
+    )
+    left, right, whole = [
+        (await client.post("/rerank", json=request | {"query": "q"})).json() for request in requests
+    ]
+    assert left == right == whole
+
+
+async def test_pairs_are_scored_in_their_order_under_the_rerankers_one_label(
+    client: httpx.AsyncClient,
+) -> None:
+    pairs = [["p", "x"], ["p", "y"], ["q", "x"]]
+    many = (await client.post("/predict", json={"inputs": pairs})).json()
+    each = [(await client.post("/predict", json={"inputs": pair})).json() for pair in pairs]
+    assert many == each
+    info = (await client.get("/info")).json()["models"][1]
+    ranks = (await client.post("/rerank", json={"query": "q", "texts": ["x"]})).json()
+    assert info["outputs"] == ["score"]
+    assert many[2] == [{"score": ranks[0]["score"], "label": "LABEL_0"}]
+
+
+async def test_a_pair_is_scored_as_its_request_says(client: httpx.AsyncClient) -> None:
+    raw = (await client.post("/predict", json={"inputs": ["q", "x"], "raw_scores": True})).json()
+    request = {"query": "q", "texts": ["x"], "raw_scores": True}
+    assert raw[0]["score"] == (await client.post("/rerank", json=request)).json()[0]["score"]
+    long = {"inputs": [["p", "x"], ["q", "x"], ["q", "y " * 600]], "truncate": False}
+    answer = await client.post("/predict", json=long)
+    assert answer.status_code == 422
+    assert "inputs[2]" in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    "inputs", [[], "alone", ["alone"], [["alone"]], [["a", "b"], "c"], ["a", "b", "c"], [["a"] * 3]]
+)
+async def test_a_reranker_predicts_nothing_of_a_text_that_is_no_pair(
+    inputs: object, client: httpx.AsyncClient
+) -> None:
+    answer = await client.post("/predict", json={"inputs": inputs})
+    assert answer.status_code == 422
+    assert "pairs" in answer.json()["error"]
+
+
+async def test_too_many_pairs_are_refused(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/predict", json={"inputs": [["a", "b"]] * 33})
+    assert answer.status_code == 422
+    assert "32" in answer.json()["error"]
 
 
 async def test_similarity_is_the_cosine_with_each_sentence(client: httpx.AsyncClient) -> None:
@@ -156,6 +206,26 @@ async def test_a_named_prompt_goes_before_the_text(make_client: MakeClient) -> N
         prompted = await client.post("/embed", json={"inputs": "c", "prompt_name": "query"})
         spelled = await client.post("/embed", json={"inputs": "a b c"})
     assert prompted.json() == spelled.json()
+
+
+async def test_a_prompt_of_the_model_itself_is_known_unless_one_is_set(
+    make_client: MakeClient, fake_embedding: Any
+) -> None:
+    fake_embedding.card = replace(fake_embedding.card, prompts={"query": "m n"})
+    async with make_client() as client:
+        for path in ("/embed", "/embed_sparse", "/api/v1/embed"):
+            prompted = await client.post(path, json={"inputs": "c", "prompt_name": "query"})
+            spelled = await client.post(path, json={"inputs": "m n c"})
+            assert _without_times(prompted) == _without_times(spelled)
+    async with make_client(prompts={"query": "a b"}) as client:
+        prompted = await client.post("/embed", json={"inputs": "c", "prompt_name": "query"})
+        spelled = await client.post("/embed", json={"inputs": "a b c"})
+        assert prompted.json() == spelled.json()
+
+
+def _without_times(answer: httpx.Response) -> object:
+    body = answer.json()
+    return body["data"] if isinstance(body, dict) else body
 
 
 async def test_times_and_counts_are_headers(client: httpx.AsyncClient) -> None:

@@ -146,7 +146,8 @@ def test_each_text_gets_the_outputs_it_wants_and_no_others(folder: Path) -> None
         assert isinstance(whole, Vectors)
         for name, output in (
             ("dense", Output.DENSE), ("sparse_ids", Output.SPARSE),
-            ("sparse_weights", Output.SPARSE), ("colbert", Output.COLBERT),
+            ("sparse_weights", Output.SPARSE), ("token_weights", Output.SPARSE),
+            ("colbert", Output.COLBERT),
         ):  # fmt: skip
             if output in outputs:
                 np.testing.assert_allclose(getattr(one, name), getattr(whole, name), atol=1e-5)
@@ -161,9 +162,20 @@ def test_special_tokens_have_no_lexical_weight(folder: Path) -> None:
         assert (np.diff(vectors.sparse_ids) > 0).all()
 
 
+def test_each_token_has_its_own_weight_and_the_strongest_is_the_lexical_one(folder: Path) -> None:
+    model = bge_m3.load(folder, ModelOptions(name="tiny"), CPU)
+    for prepared, vectors in zip(model.prepare(TEXTS), embed(folder, TEXTS), strict=True):
+        assert vectors.token_weights is not None
+        strongest = np.zeros(1000, np.float32)
+        np.maximum.at(strongest, prepared.ids[1:-1], vectors.token_weights)
+        strongest[:4] = 0  # the unknown token has a weight and no place in a lexical vector
+        np.testing.assert_array_equal(strongest, dense_weights(vectors))
+
+
 def test_an_answer_does_not_keep_its_batch_alive(folder: Path) -> None:
+    parts = ("dense", "sparse_ids", "sparse_weights", "token_weights", "colbert")
     for vectors in embed(folder, TEXTS):
-        for array in (vectors.dense, vectors.sparse_ids, vectors.sparse_weights, vectors.colbert):
+        for array in (getattr(vectors, part) for part in parts):
             assert array is not None
             assert array.base is None
 

@@ -42,7 +42,7 @@ def test_all_three_outputs_equal_the_packed_engines(cache: Path) -> None:
     assert both[0].card.engine == "flagembedding"
     assert both[0].card.fingerprint != both[1].card.fingerprint
     for theirs, ours in zip(*(vectors(model, wanted) for model in both), strict=True):
-        for part in ("dense", "sparse_ids", "sparse_weights", "colbert"):
+        for part in ("dense", "sparse_ids", "sparse_weights", "token_weights", "colbert"):
             one, other = getattr(theirs, part), getattr(ours, part)
             assert (one is None) == (other is None)
             if one is not None:

@@ -108,6 +108,18 @@ def test_a_query_that_fits_is_never_cut(tokenizer: Tokenizer) -> None:
     assert pair.ids[: len(query) + 3].tolist() == [BEGIN, *query, END, END]
 
 
+def test_a_passage_may_lose_its_beginning_and_a_query_only_its_end(tokenizer: Tokenizer) -> None:
+    (pair,) = tokenizer.prepare_pairs("cat dog " + "cat " * 40, ["dog " * 40 + "cat"], side="start")
+    assert [(cut.part, cut.side) for cut in pair.truncations] == [
+        ("query", "end"),
+        ("passage", "start"),
+    ]
+    (pair,) = tokenizer.prepare_pairs("the cat", ["dog " * 40 + "the cat"], side="start")
+    query = tokenizer.tokens_of(["the cat"])[0].tolist()
+    assert pair.ids[: len(query) + 1].tolist() == [BEGIN, *query]
+    assert pair.ids[-len(query) - 1 :].tolist() == [*query, END]
+
+
 def test_pieces_say_which_characters_became_which_token(tokenizer: Tokenizer) -> None:
     text = "naïve 🐈 cat"
     (pieces,) = tokenizer.offsets([text])

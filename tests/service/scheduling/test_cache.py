@@ -15,6 +15,7 @@ def _vectors(tokens: int = 2) -> Vectors:
         dense=np.ones(4, np.float32),
         sparse_ids=np.arange(tokens, dtype=np.int32),
         sparse_weights=np.ones(tokens, np.float32),
+        token_weights=np.ones(tokens, np.float32),
         colbert=np.ones((tokens, 4), np.float32),
     )
 
@@ -63,7 +64,7 @@ def test_it_never_holds_more_vectors_than_it_may(entries, puts) -> None:
     for ids, tokens, output in puts:
         cache.put("f", ids, output, _vectors(tokens))
         held = sum(
-            len(part) if name == "colbert" else name != "sparse_ids"
+            len(part) if name == "colbert" else name not in ("sparse_ids", "token_weights")
             for (_, name, _), part in cache._parts.items()
         )
         assert held == cache._held <= entries

@@ -175,3 +175,12 @@ async def test_stats_tell_what_each_model_has_done_and_how_long_requests_take(
     assert models["fake/embedding"]["texts"] == 2
     assert models["fake/reranker"]["batches"] == 1
     assert stats["latency"]["count"] == 2
+
+
+@pytest.mark.parametrize("path", ["/rerank", "/score", "/predict"])
+async def test_a_refused_ranking_is_counted_as_one(make_watched: MakeWatched, path: str) -> None:
+    async with make_watched() as client:
+        await client.post(path, json={})
+        page = (await client.get("/metrics")).text
+
+    assert value(page, "rerank_requests_total", status="error") == 1

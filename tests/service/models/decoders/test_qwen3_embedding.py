@@ -1,5 +1,6 @@
 """Qwen3-Embedding equals its model card's recipe, for short texts and cut ones."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,19 @@ def folder(write_qwen3_embedding: Write) -> Path:
 @pytest.fixture(scope="module")
 def card(folder: Path, ask_card: Callable[..., dict[str, Matrix]]) -> Matrix:
     return ask_card("qwen3_vectors", folder, texts=TEXTS, max_tokens=MAX_TOKENS)["dense"]
+
+
+def test_the_card_names_the_prompts_of_the_folder_and_sets_none_by_itself(
+    write_qwen3_embedding: Write,
+) -> None:
+    folder = write_qwen3_embedding()
+    assert load(folder).card.prompts == {}
+    prompts = {"query": instructed("Find the answer"), "document": ""}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": prompts}))
+    model = load(folder)
+    assert model.card.prompts == prompts
+    bare, prompted = model.prepare(["sky"])[0], model.prepare([prompts["query"] + "sky"])[0]
+    assert len(bare.ids) < len(prompted.ids)
 
 
 def test_vectors_equal_the_model_card(folder: Path, card: Matrix) -> None:

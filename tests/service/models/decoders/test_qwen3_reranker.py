@@ -115,6 +115,20 @@ def test_a_long_passage_is_cut_and_the_end_of_the_prompt_stays(folder: Path) -> 
     assert (cut.part, cut.side, cut.kept) == ("passage", "end", 150)
 
 
+def test_a_long_passage_may_lose_its_beginning(folder: Path) -> None:
+    model = load(folder, max_tokens=150)
+    passage = "apple " + "gravity " * 300 + "falls"
+    (prepared,) = model.prepare_pairs("what falls?", [passage], side="start")
+    assert len(prepared.ids) == 150
+    text = model.decode(prepared.ids.tolist(), skip_special=False)
+    assert text.startswith(BEGIN + f"<Instruct>: {INSTRUCTION}\n<Query>: what falls?\n<Document>:")
+    assert text.endswith("gravity falls" + END)
+    assert "apple" not in text
+    (cut,) = prepared.truncations
+    whole = load(folder).prepare_pairs("what falls?", [passage])[0]
+    assert (cut.part, cut.side, cut.kept, cut.original) == ("passage", "start", 150, len(whole.ids))
+
+
 def test_a_query_without_end_leaves_room_for_the_passage(folder: Path) -> None:
     model = load(folder, max_tokens=400)
     (prepared,) = model.prepare_pairs("gravity " * 500, ["the apple falls"])
