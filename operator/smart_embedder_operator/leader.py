@@ -51,6 +51,8 @@ class Elector:
         self._duration = lease_seconds
         self._lease: Manifest = {}
         self._seen_since = 0.0
+        self._held_since = 0.0
+        """When the last write that kept the Lease was sent: others may count from then."""
         self.leading = False
 
     async def run(self, lead: Callable[[], Awaitable[None]]) -> None:
@@ -81,16 +83,20 @@ class Elector:
             self.leading = False
 
     async def _renew_until_lost(self) -> None:
-        renewed = time.monotonic()
-        while time.monotonic() - renewed < self._deadline:
+        while self._left() > 0:
             await asyncio.sleep(self._retry)
             try:
-                async with asyncio.timeout(self._deadline - (time.monotonic() - renewed)):
+                async with asyncio.timeout(self._left()):
                     if not await self._renewed():
                         return
-                renewed = time.monotonic()
+            except NotFound:
+                return  # somebody took it away: whoever makes it anew leads
             except (KubeError, TimeoutError) as error:
                 log.warning("the lease could not be renewed", error=str(error))
+
+    def _left(self) -> float:
+        """Seconds in which the Lease must be renewed."""
+        return self._held_since + self._deadline - time.monotonic()
 
     async def _renewed(self) -> bool:
         """Renew; False when another replica has the Lease now."""
@@ -120,8 +126,11 @@ class Elector:
             return False
         try:
             await self._write(found)
-        except KubeError as error:
+        except Conflict as error:
             log.info("another replica was faster", error=str(error))
+            return False
+        except KubeError as error:
+            log.warning("the lease could not be written", error=str(error))
             return False
         return True
 
@@ -143,7 +152,9 @@ class Elector:
             },
         }
         send = self._kube.replace if previous else self._kube.create
+        sent = time.monotonic()
         self._lease = await send(LEASES, lease)
+        self._held_since = sent
 
     async def _new_metadata(self) -> Manifest:
         return await new_metadata(self._kube, self._name, self._namespace, self._deployment)

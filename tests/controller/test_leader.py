@@ -2,13 +2,15 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import structlog
 
 from smart_embedder_operator.kinds import DEPLOYMENTS
-from smart_embedder_operator.kube import KubeError
+from smart_embedder_operator.kube import Forbidden, KubeError
 from smart_embedder_operator.leader import LEASES, Elector
 
 pytestmark = pytest.mark.anyio
@@ -105,6 +107,40 @@ async def test_a_leader_that_cannot_renew_stops_before_another_may_start(kube: A
         await began.wait()
         kube.refuse = lambda verb, *_: KubeError("cut", status=500) if verb == "replace" else None
         await asyncio.wait_for(stopped.wait(), 5)
+
+
+async def test_a_lease_counts_from_when_it_was_sent_not_from_its_answer(kube: Any) -> None:
+    create, written = kube.create, []
+
+    async def slow(*sent: Any) -> Any:
+        kept = await create(*sent)
+        written.append(time.monotonic())
+        return kept
+
+    kube.create = slow
+    one = elector(kube, "a")
+    await one._campaign()
+    assert 0 < one._held_since < written[0]
+
+
+async def test_a_leader_whose_lease_was_deleted_stops_and_campaigns_again(kube: Any) -> None:
+    one = elector(kube, "a")
+    one._deadline = 60.0  # it does not wait for that
+    async with campaigning(one) as (began, stopped):
+        await began.wait()
+        began.clear()
+        await kube.delete(LEASES, "ours", "operators")
+        await asyncio.wait_for(stopped.wait(), 5)
+        await asyncio.wait_for(began.wait(), 5)
+
+
+async def test_a_lease_that_may_not_be_written_is_no_other_replicas(kube: Any) -> None:
+    kube.refuse = lambda verb, *_: Forbidden("no", status=403) if verb == "create" else None
+    with structlog.testing.capture_logs() as told:
+        assert not await elector(kube, "a")._acquired()
+    assert [(entry["log_level"], entry["event"]) for entry in told] == [
+        ("warning", "the lease could not be written")
+    ]
 
 
 async def test_a_leader_whose_lease_was_taken_stops(kube: Any) -> None:
