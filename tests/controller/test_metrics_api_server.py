@@ -5,6 +5,7 @@ import contextlib
 import ssl
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -17,7 +18,11 @@ from cryptography.x509.oid import NameOID
 
 from smart_embedder_operator.credentials import load_pem
 from smart_embedder_operator.kinds import DEPLOYMENTS
-from smart_embedder_operator.metrics_api.certificate_store import SECRETS, OwnSecret
+from smart_embedder_operator.metrics_api.certificate_store import (
+    SECRETS,
+    MountedFiles,
+    OwnSecret,
+)
 from smart_embedder_operator.metrics_api.certificates import Certificate, new_certificate
 from smart_embedder_operator.metrics_api.front_proxy import CONFIG_MAPS, NAME, NAMESPACE
 from smart_embedder_operator.metrics_api.listener import Listener
@@ -166,14 +171,21 @@ class Harness:
         return {item["describedObject"]["name"]: item["value"] for item in found["items"]}
 
 
+@contextlib.asynccontextmanager
+async def serving(listener: Listener, api: MetricsApi) -> AsyncIterator[None]:
+    task = asyncio.create_task(listener.run(api.application()))
+    yield
+    assert not task.done()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 @pytest.fixture
-async def harness(kube: Any, unused_port: int, eventually: Any) -> AsyncIterator[Harness]:
-    harness = Harness(kube, unused_port)
-    serving = asyncio.create_task(harness.listener.run(harness.api.application()))
-    await eventually(lambda: harness.listener.healthy)
-    yield harness
-    serving.cancel()
-    await asyncio.gather(serving, return_exceptions=True)
+async def harness(kube: Any, unused_ports: Any, eventually: Any) -> AsyncIterator[Harness]:
+    harness = Harness(kube, unused_ports(1)[0])
+    async with serving(harness.listener, harness.api):
+        await eventually(lambda: harness.listener.healthy)
+        yield harness
 
 
 async def test_the_front_proxy_gets_discovery_and_values(harness: Harness) -> None:
@@ -384,6 +396,34 @@ async def test_without_the_front_proxys_authority_the_port_stays_shut(
         await asyncio.open_connection("127.0.0.1", unused_port)
     serving.cancel()
     await asyncio.gather(serving, return_exceptions=True)
+
+
+async def test_a_bundle_that_is_no_certificate_ends_nothing(
+    harness: Harness, unused_port: int, eventually: Any, tmp_path: Path
+) -> None:
+    made = new_certificate(NAMES, datetime.now(UTC))
+    for name, text in (("tls.crt", made.chain), ("tls.key", made.key), ("ca.crt", "nonsense")):
+        (tmp_path / name).write_text(text)
+    listener = Listener(
+        harness.kube, MountedFiles(tmp_path), host="127.0.0.1", port=unused_port, check_seconds=0.01
+    )
+    async with serving(listener, harness.api):
+        await eventually(lambda: listener._served is not None)
+        await asyncio.sleep(0.05)
+        assert not listener.healthy
+        (tmp_path / "ca.crt").write_text(made.authorities)
+        await eventually(lambda: listener.healthy)
+
+
+@pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="this kernel has no IPv6")
+async def test_a_port_that_takes_ipv6_alone_finds_itself(
+    harness: Harness, unused_port: int, eventually: Any
+) -> None:
+    listener = Listener(
+        harness.kube, harness.store, host="::", port=unused_port, check_seconds=0.01
+    )
+    async with serving(listener, harness.api):
+        await eventually(lambda: listener.healthy)
 
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)

@@ -117,19 +117,25 @@ class Listener:
         """Ask our own port as a client would, trusting only what the APIService trusts."""
         if self._served is None:
             return False
-        trust = ssl.create_default_context(cadata=self.authorities)
-        trust.check_hostname = False  # cert-manager's certificates name only the Service
         timeout = aiohttp.ClientTimeout(total=5.0)
-        connector = aiohttp.TCPConnector(ssl=trust, force_close=True)
         try:
+            trust = ssl.create_default_context(cadata=self.authorities)
+            trust.check_hostname = False  # cert-manager's certificates name only the Service
+            connector = aiohttp.TCPConnector(ssl=trust, force_close=True)
             async with (
                 aiohttp.ClientSession(timeout=timeout, connector=connector) as session,
-                session.get(f"https://127.0.0.1:{self._port}{HEALTH}") as response,
+                session.get(f"https://{_loopback(self._host)}:{self._port}{HEALTH}") as response,
             ):
                 return response.status == 200
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             log.warning("the metrics API does not answer its own check", error=repr(error))
             return False
+
+
+def _loopback(host: str) -> str:
+    """Where we find our own port; one that Python opens on `::` takes IPv6 alone."""
+    found = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - not to listen on
+    return f"[{found}]" if ":" in found else found
 
 
 def _context(identity: Identity) -> ssl.SSLContext:
