@@ -235,6 +235,14 @@ async def test_the_last_replica_that_stops_takes_the_registration_along(
     assert registered(kube) == []
 
 
+async def test_a_check_beside_the_last_withdrawal_does_not_bring_it_back(
+    replica: Replica,
+) -> None:
+    await replica.after(0)
+    await replica.keeper.withdraw_if_last()
+    assert await replica.after(5) == []
+
+
 async def test_a_replica_that_stops_beside_a_ready_one_leaves_the_registration(
     kube: Any, replica: Replica
 ) -> None:

@@ -80,6 +80,7 @@ class ApiServiceKeeper:
         self._not_before = 0.0
         self._penalty = FIRST_PENALTY_SECONDS
         self._is_out = False
+        self._is_leaving = False
 
     async def run(self) -> None:
         """Check every few seconds until cancelled; the leader's task."""
@@ -108,7 +109,11 @@ class ApiServiceKeeper:
             await self._register(found)
 
     async def withdraw_if_last(self) -> None:
-        """Take the registration away unless another replica goes on serving; when we stop."""
+        """Take the registration away unless another replica goes on serving; when we stop.
+
+        A check may be under way beside it, and must not bring back what is taken away here.
+        """
+        self._is_leaving = True
         if not await self._others_serve():
             await self._remove([s for s in await self._registered() if self._is_ours(s)])
 
@@ -189,7 +194,8 @@ class ApiServiceKeeper:
         owners = await self._owners()
         for priority, version in enumerate(reversed(VERSIONS), start=1):
             wanted = stamped(self._wanted(version, priority, owners))
-            if differs(wanted, live.get(wanted["metadata"]["name"], {})):
+            there = live.get(wanted["metadata"]["name"], {})
+            if differs(wanted, there) and not self._is_leaving:
                 await self._kube.apply(API_SERVICES, wanted)
                 log.info("registered", api_service=wanted["metadata"]["name"])
 
