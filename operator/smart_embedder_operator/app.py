@@ -142,11 +142,14 @@ class Operator:
         return parts
 
     async def _lead(self) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._queue.run(self._settings.workers))
-            tasks.create_task(_often(self._add_missing, self._settings.resync_seconds))
-            if self._settings.metrics_api:
-                tasks.create_task(self._keeper.run())
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._queue.run(self._settings.workers))
+                tasks.create_task(_often(self._add_missing, self._settings.resync_seconds))
+                if self._settings.metrics_api:
+                    tasks.create_task(self._keeper.run())
+        finally:
+            self._reconciler.retire()
 
     def not_alive(self) -> str | None:
         """Why a restart would help."""

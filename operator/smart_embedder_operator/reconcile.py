@@ -109,6 +109,12 @@ class Reconciler:
         else:
             self.troubled.discard(key)
 
+    def retire(self) -> None:
+        """Another replica leads: what was seen here is no news to anybody any more."""
+        self._pauses.clear()
+        self.troubled.clear()
+        self._telemetry.retire()
+
     def _forget(self, key: Key) -> None:
         self._pauses.pop(key, None)
         self.troubled.discard(key)

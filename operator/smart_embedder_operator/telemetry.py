@@ -16,9 +16,11 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import generate_latest
 
+from smart_embedder_operator.kinds import Key
 from smart_embedder_operator.kube import Manifest
 
 CONTROLLER = "embedder"
+_STATUSES = ("True", "False", "Unknown")
 _SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
@@ -47,6 +49,7 @@ class Telemetry:
             ["namespace", "embedder", "state"],
             registry=registry,
         )
+        self._types: dict[Key, frozenset[str]] = {}  # of the conditions shown now
         self._leading = Gauge(
             "leader_election_master_status",
             "1 while this replica leads.",
@@ -60,12 +63,15 @@ class Telemetry:
         self._requests.labels(method=verb, code=str(code)).inc()
 
     def conditions(self, namespace: str, name: str, conditions: Iterable[Manifest]) -> None:
-        """Show an Embedder's conditions."""
-        for condition in conditions:
-            for status in ("True", "False", "Unknown"):
-                self._conditions.labels(namespace, name, condition["type"], status).set(
-                    condition["status"] == status
-                )
+        """Show an Embedder's conditions, and no longer those that do not apply any more."""
+        held = {condition["type"]: condition["status"] for condition in conditions}
+        for type_ in self._types.get((namespace, name), frozenset()) - held.keys():
+            for status in _STATUSES:
+                self._conditions.remove(namespace, name, type_, status)
+        for type_, now in held.items():
+            for status in _STATUSES:
+                self._conditions.labels(namespace, name, type_, status).set(now == status)
+        self._types[namespace, name] = frozenset(held)
 
     def replicas(self, namespace: str, name: str, status: Manifest, most: int | None) -> None:
         """Show an Embedder's pods."""
@@ -79,8 +85,15 @@ class Telemetry:
 
     def forget(self, namespace: str, name: str) -> None:
         """Stop showing an Embedder that is gone."""
+        self._types.pop((namespace, name), None)
         self._replicas.remove_by_labels({"namespace": namespace, "embedder": name})
         self._conditions.remove_by_labels({"namespace": namespace, "embedder": name})
+
+    def retire(self) -> None:
+        """Stop showing Embedders: another replica leads, and what is known here grows old."""
+        self._types.clear()
+        self._replicas.clear()
+        self._conditions.clear()
 
     def watch_leadership(self, leading: Callable[[], bool]) -> None:
         """Ask, when read, whether this replica leads."""

@@ -152,6 +152,24 @@ async def test_a_replica_that_loses_its_rights_first_still_stops(
     await asyncio.wait_for(running, 20)
 
 
+@pytest.mark.anyio
+async def test_a_replica_that_led_tells_of_no_embedder_any_more(
+    kube: Any, replica: Replica, eventually: Any
+) -> None:
+    kube.put(kinds.EMBEDDERS, EMBEDDER)
+    leading = asyncio.create_task(replica.operator._lead())
+    page = replica.operator._telemetry.page
+    await eventually(lambda: b'type="Ready"' in page())
+    reconciler = replica.operator._reconciler
+    await eventually(lambda: reconciler._pauses)
+    reconciler.troubled.add(("ml", "search"))
+    leading.cancel()
+    await asyncio.gather(leading, return_exceptions=True)
+    assert b'embedder="search"' not in page()
+    assert not reconciler.troubled
+    assert not reconciler._pauses
+
+
 def test_a_dead_watch_and_a_reconcile_that_hangs_are_worth_a_restart(replica: Replica) -> None:
     assert replica.operator.not_alive() is None
     replica.operator._heartbeat._expected_since[kinds.SERVICES, ""] = -1e9

@@ -323,6 +323,17 @@ async def test_conditions_are_on_the_metrics_page_until_the_embedder_is_gone(
     assert 'embedder="search"' not in bench.telemetry.page().decode()
 
 
+async def test_a_condition_that_applies_no_more_leaves_the_metrics_page(bench: Bench) -> None:
+    bench.write(autoscaling={"mode": "HPA", "maxReplicas": 3})
+    await bench.settle()
+    assert 'type="AutoscalerReady"' in bench.telemetry.page().decode()
+    bench.write()
+    await bench.settle()
+    page = bench.telemetry.page().decode()
+    assert 'type="AutoscalerReady"' not in page
+    assert 'type="Ready"' in page
+
+
 async def test_nothing_is_remembered_of_an_embedder_that_is_gone(bench: Bench, kube: Any) -> None:
     bench.write()
     await bench.settle()
