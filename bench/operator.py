@@ -16,6 +16,7 @@ from e2e.audit import AuditLog
 from e2e.loopback import ApiServer, api_server
 from e2e.operator_process import OperatorProcess
 
+from bench import operator_pods
 from smart_embedder_operator import kinds
 from smart_embedder_operator.credentials import from_kubeconfig
 from smart_embedder_operator.kube_client import KubeClient
@@ -192,6 +193,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=2.0, help="of steady state")
     asked = parser.parse_args()
     note("cores, load before", f"{os.cpu_count()}, {os.getloadavg()[0]:.1f}")
+    for what, figure in operator_pods.figures():
+        note(what, figure)
     with api_server() as server:
         asyncio.run(measure(server, asked.embedders, asked.minutes))
 
