@@ -128,6 +128,8 @@ def _wanted(embedder: Embedder, current: str, target: str, known: dict[str, Reco
 
 def _may_flip(embedder: Embedder, wanted: str, current: str, observed: Observed) -> bool:
     """Recreate accepts the gap, and no pod serves nobody; else the new track must be ready."""
+    if embedder.spec.paused:
+        return False  # nothing moves the Service, so who serves is who is selected
     if wanted == current or embedder.spec.rollout.strategy == "Recreate":
         return True
     serving = deployment(embedder.name, current, observed)

@@ -66,7 +66,8 @@ def _revisions(context: Context, track: Track) -> dict[str, str]:
         report = context.observed.reports.get(item["metadata"]["name"])
         if report is not None:
             pinned = report.revisions | pinned
-    return pinned
+    # A newer service may know roles that this operator has no variable for.
+    return {role: commit for role, commit in pinned.items() if role in config.REVISIONS}
 
 
 def deployment(embedder: Embedder, context: Context, made_from: Record) -> Manifest:

@@ -191,7 +191,8 @@ def test_what_a_revision_resolved_to_is_pinned_without_a_restart(
     track = world.converge(embedder()).plan.target
     before = template(world, track)
     world.pod(track)
-    world.reports["pod-1"] = PodReport(revisions={"embedding": COMMIT})
+    known = {"embedding": COMMIT}
+    world.reports["pod-1"] = PodReport(revisions=known | {"a role of later years": COMMIT})
     world.step(embedder())
     assert template(world, track) == before
     assert world.child("ConfigMap", f"search-{track}")["data"]["REVISION"] == COMMIT
@@ -265,6 +266,21 @@ def test_a_mangled_record_only_means_a_new_start(world: Any, embedder: Write) ->
 def test_paused_touches_nothing(world: Any, embedder: Write) -> None:
     world.converge(embedder())
     assert world.step(embedder(generation=2, models=QWEN, paused=True)).objects is None
+
+
+def test_paused_tells_of_the_track_that_serves_and_not_of_one_that_may(
+    world: Any, embedder: Write
+) -> None:
+    old = world.converge(embedder()).plan.target
+    new = world.step(embedder(generation=2, models=QWEN)).plan.target
+    world.settle()
+    paused = embedder(generation=3, models=QWEN, paused=True)
+    status = world.evaluate(paused)
+    assert (world.serving(), status["fingerprint"]) == (old, old)
+    assert {track["fingerprint"]: track["role"] for track in status["tracks"]} == {
+        old: "Serving",
+        new: "Next",
+    }
 
 
 @pytest.mark.parametrize("broken", [{"models": {}}, {"hardware": {"profile": "h1000"}}])
