@@ -14,6 +14,7 @@ from smart_embedder_operator import resources, tracks
 from smart_embedder_operator.observed import Manifest, Observed
 from smart_embedder_operator.platform import Platform
 from smart_embedder_operator.profiles import ProfileNotFound, settle
+from smart_embedder_operator.resources.merge import Unmergeable
 from smart_embedder_operator.spec import Embedder, InvalidSpec, parse
 from smart_embedder_operator.tracks import TrackPlan
 
@@ -50,9 +51,13 @@ def decide(manifest: Manifest, platform: Platform, observed: Observed) -> Decisi
     if embedder.spec.paused:
         return Decision(**known, plan=plan)
     context = resources.Context(platform=platform, profile=profile, plan=plan, observed=observed)
+    try:
+        objects = tuple(resources.desired(embedder, context))
+    except Unmergeable as error:
+        return Decision(**known, trouble=InvalidSpec((f"spec.podTemplate.spec.{error}",)))
     return Decision(
         **known,
         plan=plan,
-        objects=tuple(resources.desired(embedder, context)),
+        objects=objects,
         replicas=resources.replicas(embedder, context),
     )

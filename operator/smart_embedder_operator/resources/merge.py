@@ -24,6 +24,10 @@ MERGE_KEYS = {
 }
 
 
+class Unmergeable(ValueError):
+    """A patch that nothing can be merged with; says where."""
+
+
 def merge(current: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
     """The current object with the patch laid over it."""
     if patch.get("$patch") == "replace":
@@ -36,18 +40,19 @@ def merge(current: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
             there = current.get(key)
             merged[key] = merge(there if isinstance(there, dict) else {}, value)
         elif isinstance(value, list) and key in MERGE_KEYS:
-            merged[key] = _merge_lists(current.get(key) or [], value, MERGE_KEYS[key])
+            merged[key] = _merge_lists(current.get(key) or [], value, key)
         else:
             merged[key] = value
     return merged
 
 
-def _merge_lists(
-    current: list[dict[str, Any]], patch: list[dict[str, Any]], key: str
-) -> list[dict[str, Any]]:
+def _merge_lists(current: list[dict[str, Any]], patch: list[Any], field: str) -> list[Any]:
+    key = MERGE_KEYS[field]
     merged = {entry.get(key): entry for entry in current}
     for entry in patch:
-        name = entry.get(key)
+        if not isinstance(entry, dict) or key not in entry:
+            raise Unmergeable(f"{field}: every entry needs its {key}")
+        name = entry[key]
         if entry.get("$patch") == "delete":
             merged.pop(name, None)
         else:

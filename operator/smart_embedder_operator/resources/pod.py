@@ -1,5 +1,7 @@
 """The pods of a track: restricted, placed by their hardware, spread, with their volumes. Pure."""
 
+from typing import Any
+
 from smart_embedder_operator import record
 from smart_embedder_operator.labels import CONFIG_HASH, of_track, track_selector
 from smart_embedder_operator.observed import Manifest
@@ -8,7 +10,7 @@ from smart_embedder_operator.resources.cache import volume
 from smart_embedder_operator.resources.container import CONTAINER, container
 from smart_embedder_operator.resources.context import Context
 from smart_embedder_operator.resources.manifest import plain, present
-from smart_embedder_operator.resources.merge import merge
+from smart_embedder_operator.resources.merge import Unmergeable, merge
 from smart_embedder_operator.spec import Embedder
 from smart_embedder_operator.tracks import child_name
 
@@ -22,7 +24,7 @@ def template(
     """The pod template of a track, with the Embedder's own template laid over it."""
     extra = embedder.spec.pod_template
     spec = merge(pod_spec(embedder, context, fingerprint, container(embedder, context)), extra.spec)
-    _feed(spec["containers"], child_name(embedder.name, fingerprint))
+    _feed(spec.get("containers"), child_name(embedder.name, fingerprint))
     return {
         "metadata": {
             "labels": extra.metadata.labels | of_track(embedder.name, fingerprint),
@@ -32,11 +34,12 @@ def template(
     }
 
 
-def _feed(containers: list[Manifest], config_map: str) -> None:
+def _feed(containers: Any, config_map: str) -> None:
     """Give the container its settings, after the merge: the template may bring sources too."""
-    for one in containers:
-        if one["name"] == CONTAINER:
-            one["envFrom"] = [{"configMapRef": {"name": config_map}}, *one.get("envFrom", [])]
+    ours = [one for one in containers or () if isinstance(one, dict) and one["name"] == CONTAINER]
+    if not ours:
+        raise Unmergeable(f"containers: the serving container {CONTAINER} must stay")
+    ours[0]["envFrom"] = [{"configMapRef": {"name": config_map}}, *ours[0].get("envFrom", [])]
 
 
 def pod_spec(embedder: Embedder, context: Context, fingerprint: str, main: Manifest) -> Manifest:

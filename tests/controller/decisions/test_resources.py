@@ -367,6 +367,33 @@ def test_the_pod_template_is_merged_as_kubectl_would(world: Any, embedder: Write
 
 
 @pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"containers": None}, "containers: the serving container embedder must stay"),
+        ({"containers": {}}, "containers: the serving container embedder must stay"),
+        (
+            {"containers": [{"name": "embedder", "$patch": "delete"}]},
+            "containers: the serving container embedder must stay",
+        ),
+        (
+            {"$patch": "replace", "containers": [{"name": "mine"}]},
+            "containers: the serving container embedder must stay",
+        ),
+        ({"containers": [{"image": "a:1"}]}, "containers: every entry needs its name"),
+        ({"containers": ["mine"]}, "containers: every entry needs its name"),
+        ({"volumes": [1]}, "volumes: every entry needs its name"),
+    ],
+)
+def test_a_pod_template_that_cannot_be_merged_is_told(
+    world: Any, embedder: Write, spec: Manifest, words: str
+) -> None:
+    status = world.evaluate(embedder(podTemplate={"spec": spec}))
+    ready = next(one for one in status["conditions"] if one["type"] == "Ready")
+    assert ready["reason"] == "InvalidSpec"
+    assert f"spec.podTemplate.spec.{words}" in ready["message"]
+
+
+@pytest.mark.parametrize(
     ("current", "patch", "merged"),
     [
         ({"a": 1, "b": 2}, {"b": None}, {"a": 1}),
