@@ -75,7 +75,9 @@ class Observed(Struct, frozen=True, kw_only=True):
         return tuple(
             pod
             for pod in self.of("Pod")
-            if label(pod, TRACK) == track and label(pod, COMPONENT) == "serving"
+            if label(pod, TRACK) == track
+            and label(pod, COMPONENT) == "serving"
+            and not has_ended(pod)
         )
 
     def events_about(self, item: Manifest) -> Iterator[Manifest]:
@@ -91,6 +93,11 @@ class Observed(Struct, frozen=True, kw_only=True):
         events = tuple(self.events_about(item))
         marks = [n for n, event in enumerate(events, 1) if event.get("reason") in further]
         return events[max(marks, default=0) :]
+
+
+def has_ended(pod: Manifest) -> bool:
+    """Whether a pod's containers never run again: it is evicted, or done, and holds nothing."""
+    return (pod.get("status") or {}).get("phase") in {"Failed", "Succeeded"}
 
 
 def label(item: Manifest, key: str) -> str | None:

@@ -4,7 +4,8 @@ from msgspec import Struct
 
 from smart_embedder_operator.conditions.reasons import ADVICE, Reason
 from smart_embedder_operator.decision import Decision
-from smart_embedder_operator.observed import Manifest, Observed
+from smart_embedder_operator.labels import TRACK
+from smart_embedder_operator.observed import Manifest, Observed, has_ended, label
 from smart_embedder_operator.tracks import selected
 
 # A registry's or kubelet's message can run to pages; its point is at the beginning.
@@ -49,8 +50,16 @@ class Case(Struct, frozen=True, kw_only=True):
     def pods(self) -> tuple[Manifest, ...]:
         """Every pod that is meant to stay, of all tracks and of the download."""
         return tuple(
-            pod for pod in self.observed.of("Pod") if not pod["metadata"].get("deletionTimestamp")
+            pod
+            for pod in self.observed.of("Pod")
+            if not pod["metadata"].get("deletionTimestamp") and not self._is_past(pod)
         )
+
+    def _is_past(self, pod: Manifest) -> bool:
+        """An ended pod has been replaced; one of a download tells why, until that is done."""
+        jobs = (job for job in self.observed.of("Job") if label(job, TRACK) == label(pod, TRACK))
+        downloading = any(not (job.get("status") or {}).get("succeeded") for job in jobs)
+        return has_ended(pod) and not downloading
 
 
 def pod_name(pod: Manifest) -> str:

@@ -67,7 +67,8 @@ def _track(embedder: Embedder, context: Context, track: Track) -> Iterator[Manif
         yield cache.claim(embedder, track.fingerprint)
     job = _prewarm(embedder, track, made)
     if job is not None:
-        yield job
+        if not cache.is_spent(job, context.observed):
+            yield job
         if not cache.may_start(embedder, track.fingerprint, job, context.observed):
             return
     yield deployment.deployment(embedder, context, made)

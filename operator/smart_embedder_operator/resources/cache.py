@@ -1,14 +1,19 @@
 """The model cache: the volume the pods mount, the claim behind it, the Job that fills it. Pure."""
 
+from datetime import timedelta
+
 from smart_embedder_operator import record
 from smart_embedder_operator.labels import RETAIN, of_track
 from smart_embedder_operator.observed import Manifest, Observed
 from smart_embedder_operator.resources.manifest import build, present
+from smart_embedder_operator.rollout import moment
 from smart_embedder_operator.spec import Embedder
 from smart_embedder_operator.spec.models import Model
 from smart_embedder_operator.tracks import child_name, deployment
 
 DEFAULT_SIZE = "20Gi"
+# A Job that has used up its tries stays failed for ever, whatever is mended at the hub.
+_NEXT_DOWNLOAD = timedelta(minutes=5)
 
 
 def volume(embedder: Embedder, fingerprint: str) -> Manifest:
@@ -102,6 +107,16 @@ def _download(name: str, model: Model) -> Manifest:
         # Downloading is disk and network; the weights never enter memory as a whole.
         "resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}},
     }
+
+
+def is_spent(job: Manifest, observed: Observed) -> bool:
+    """Whether a download was given up a while ago: it is taken away then, and made anew."""
+    live = observed.named("Job", job["metadata"]["name"])
+    for condition in ((live or {}).get("status") or {}).get("conditions") or ():
+        if condition["type"] == "Failed" and condition["status"] == "True":
+            since = moment(condition.get("lastTransitionTime"))
+            return since is not None and observed.now - since >= _NEXT_DOWNLOAD
+    return False
 
 
 def may_start(embedder: Embedder, fingerprint: str, job: Manifest, observed: Observed) -> bool:

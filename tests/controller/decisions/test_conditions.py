@@ -594,5 +594,42 @@ def test_the_download_of_a_prewarmed_cache_is_told(world: Any, embedder: Write) 
     assert len(world.deployments()) == 1
 
 
+def test_a_download_that_was_given_up_is_begun_anew(world: Any, embedder: Write) -> None:
+    manifest = embedder(cache={"type": "PVC", "prewarm": True})
+    world.step(manifest)
+    ((key, job),) = (item for item in world.children.items() if item[0][0] == "Job")
+    failed = {"type": "Failed", "status": "True", "lastTransitionTime": world.now.isoformat()}
+    job["status"] = {"conditions": [failed]}
+    world.step(manifest)
+    assert key in world.children
+    world.now += timedelta(minutes=5)
+    world.step(manifest)
+    assert key not in world.children
+    world.step(manifest)
+    assert "status" not in world.child(*key)
+    assert world.deployments() == {}
+
+
+def test_a_pod_that_has_ended_and_was_replaced_is_no_fault(world: Any, embedder: Write) -> None:
+    track = world.converge(embedder()).plan.target
+    end = {"terminated": {"exitCode": 137, "reason": "Error"}}
+    world.pod(track, phase="Failed", reason="Evicted", containerStatuses=[{"state": end}])
+    status = world.evaluate(embedder())
+    assert conditions_of(status)["Degraded"]["status"] == "False"
+    assert "lastFailure" not in status
+
+
+def test_a_download_that_failed_once_is_no_fault_when_it_is_done(
+    world: Any, embedder: Write
+) -> None:
+    manifest = embedder(cache={"type": "PVC", "prewarm": True})
+    track = world.step(manifest).plan.target
+    world.pod(track, "warm", component="prewarm", phase="Failed", **told("ModelDownloadFailed"))
+    degraded = conditions_of(world.evaluate(manifest))["Degraded"]
+    assert degraded["reason"] == "ModelDownloadFailed"
+    world.converge(manifest)
+    assert conditions_of(world.evaluate(manifest))["Degraded"]["status"] == "False"
+
+
 def test_every_reason_has_advice() -> None:
     assert set(ADVICE) == set(Reason)

@@ -56,6 +56,14 @@ def test_a_full_gpu_pool_goes_one_down_first(world: Any, embedder: Write) -> Non
     assert progress["reason"] == "RollingInPlace"
 
 
+def test_an_evicted_pod_holds_no_gpu(world: Any, embedder: Write) -> None:
+    edited = deadlock(world, embedder)
+    world.pods[0]["status"]["phase"] = "Failed"
+    world.now += timedelta(seconds=16)
+    world.step(edited)
+    assert strategy(world)["rollingUpdate"]["maxSurge"] == "25%"
+
+
 def test_it_stays_in_place_until_that_rollout_is_over(world: Any, embedder: Write) -> None:
     edited = deadlock(world, embedder)
     world.now += timedelta(seconds=16)
