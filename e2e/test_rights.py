@@ -25,15 +25,10 @@ KINDS = (
 )
 
 EXCEPTIONS = {
-    Right("embedders/finalizers", "update"): (
-        "OpenShift asks for it before it takes an owner reference that blocks deletion"
-    ),
-    **{
-        Right("leases", verb): (
-            "used every two seconds; the audit log leaves Leases out, being full of the nodes'"
-        )
-        for verb in ("create", "get", "update")
-    },
+    Right("leases", verb): (
+        "used every two seconds; the audit log leaves Leases out, being full of the nodes'"
+    )
+    for verb in ("create", "get", "update")
 }
 """What is granted and cannot be seen used, with the reason why it is granted nevertheless."""
 

@@ -116,10 +116,6 @@ ipFamilies: {{ toJson . }}
 - apiGroups: [smart-embedder.io]
   resources: [embedders/status]
   verbs: [patch]
-# OpenShift asks for this before it accepts an owner reference that blocks deletion.
-- apiGroups: [smart-embedder.io]
-  resources: [embedders/finalizers]
-  verbs: [update]
 - apiGroups: [""]
   resources: [configmaps, persistentvolumeclaims, services]
   verbs: [get, list, watch, create, patch, delete]
