@@ -16,7 +16,8 @@ from smart_embedder_operator.kinds import Key
 from smart_embedder_operator.kube import Kube, KubeError, Manifest
 from smart_embedder_operator.labels import MANAGER
 
-# The queue's length changes all the time under load; as a column for people it may be this old.
+# The queue's length changes all the time under load and calls for no look: as a column for people
+# it is as old as the last look, and looks that find nothing else write it no more often than this.
 QUEUE_SECONDS = 30.0
 _RESTLESS = frozenset({"queueDepth"})
 
