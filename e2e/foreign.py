@@ -1,4 +1,4 @@
-"""Kinds of other projects, as far as the operator minds whether a cluster has them."""
+"""What other projects bring to a cluster, as far as the operator minds whether it is there."""
 
 import json
 
@@ -10,12 +10,31 @@ SERVICE_MONITOR = ("monitoring.coreos.com", "v1", "ServiceMonitor")
 PROMETHEUS_RULE = ("monitoring.coreos.com", "v1", "PrometheusRule")
 SCALED_OBJECT = ("keda.sh", "v1alpha1", "ScaledObject")
 
+CUSTOM_METRICS = "custom.metrics.k8s.io"
+
 Kind = tuple[str, str, str]
 OURS = "smart-embedder.io/e2e"
 
 
 class NotOurs(Trouble):
     """The cluster really has the kind; a case that wants it absent cannot run there."""
+
+
+def metrics_adapter() -> Manifest:
+    """Another provider's registration of custom metrics."""
+    return {
+        "apiVersion": "apiregistration.k8s.io/v1",
+        "kind": "APIService",
+        "metadata": {"name": f"v1beta1.{CUSTOM_METRICS}"},
+        "spec": {
+            "group": CUSTOM_METRICS,
+            "version": "v1beta1",
+            "groupPriorityMinimum": 100,
+            "versionPriority": 100,
+            "insecureSkipTLSVerify": True,
+            "service": {"namespace": "monitoring", "name": "adapter"},
+        },
+    }
 
 
 def install(kubectl: Kubectl, *kinds: Kind) -> None:

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 import pytest
 
 from e2e.cluster.commands import CommandFailed
-from e2e.cluster.kubectl import Kubectl, Manifest
+from e2e.cluster.kubectl import Kubectl
 from e2e.cluster.waiting import until
 from e2e.diagnosis.stand_in import STAND_IN
 from e2e.embedder import Embedder
+from e2e.foreign import CUSTOM_METRICS, metrics_adapter
 
-GROUP = "custom.metrics.k8s.io"
-NAMES = {f"v1beta1.{GROUP}", f"v1beta2.{GROUP}"}
+NAMES = {f"v1beta1.{CUSTOM_METRICS}", f"v1beta2.{CUSTOM_METRICS}"}
 OPERATOR = "deployment/smart-embedder"
 SERVICE = "smart-embedder-metrics-api"
 WITHDRAWN_SECONDS = 60.0
@@ -52,23 +52,6 @@ def end_a_namespace(kubectl: Kubectl, name: str) -> float:
     began = time.monotonic()
     kubectl("delete", "namespace", name, "--timeout=60s")
     return time.monotonic() - began
-
-
-def adapter() -> Manifest:
-    """Another provider's registration."""
-    return {
-        "apiVersion": "apiregistration.k8s.io/v1",
-        "kind": "APIService",
-        "metadata": {"name": f"v1beta1.{GROUP}"},
-        "spec": {
-            "group": GROUP,
-            "version": "v1beta1",
-            "groupPriorityMinimum": 100,
-            "versionPriority": 100,
-            "insecureSkipTLSVerify": True,
-            "service": {"namespace": "monitoring", "name": "adapter"},
-        },
-    }
 
 
 def test_an_operator_scaled_to_nothing_withdraws_and_namespaces_end(operator: Kubectl) -> None:
@@ -114,18 +97,18 @@ def test_another_provider_keeps_the_group_and_ours_comes_back_when_it_goes(
 
     operator("scale", OPERATOR, "--replicas=0")
     until(lambda: not found(operator), "the withdrawal", seconds=AT_ONCE_SECONDS)
-    operator.apply(adapter())
+    operator.apply(metrics_adapter())
     try:
         operator("scale", OPERATOR, "--replicas=1")
         operator("rollout", "status", OPERATOR, "--timeout=90s")
         until(lambda: said(operator, "another provider"), "the operator to notice", seconds=60)
-        theirs = operator.get("apiservice", f"v1beta1.{GROUP}")
-        assert found(operator) == {f"v1beta1.{GROUP}"}
+        theirs = operator.get("apiservice", f"v1beta1.{CUSTOM_METRICS}")
+        assert found(operator) == {f"v1beta1.{CUSTOM_METRICS}"}
         assert theirs["spec"]["service"]["name"] == "adapter"
         # It is dead, so the HPA gets nothing, and the Embedder says so.
         until(lambda: fault(embedder) == "MetricsUnavailable", "the fault", seconds=TOLD_SECONDS)
     finally:
-        operator("delete", "apiservice", f"v1beta1.{GROUP}")
+        operator("delete", "apiservice", f"v1beta1.{CUSTOM_METRICS}")
     await_registration(operator)
     until(lambda: fault(embedder) == "NoFault", "its end", seconds=TOLD_SECONDS)
 

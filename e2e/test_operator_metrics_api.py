@@ -19,12 +19,12 @@ import pytest
 from e2e.cluster.commands import CommandFailed
 from e2e.cluster.kubectl import Kubectl
 from e2e.cluster.waiting import until
+from e2e.foreign import CUSTOM_METRICS, metrics_adapter
 from e2e.loopback import ApiServer, api_server
 from e2e.operator_process import OperatorProcess
 from smart_embedder_operator.render import crd
 
-GROUP = "custom.metrics.k8s.io"
-NAMES = {f"v1beta1.{GROUP}", f"v1beta2.{GROUP}"}
+NAMES = {f"v1beta1.{CUSTOM_METRICS}", f"v1beta2.{CUSTOM_METRICS}"}
 METRIC = "smart_embedder_queue_depth"
 LABELS = {
     "app.kubernetes.io/managed-by": "smart-embedder-operator",
@@ -118,14 +118,14 @@ def pod(kubectl: Kubectl, name: str, port: int, *, started: bool = True) -> None
 
 def answers(kubectl: Kubectl) -> bool:
     try:
-        return bool(kubectl("get", "--raw", f"/apis/{GROUP}/v1beta2"))
+        return bool(kubectl("get", "--raw", f"/apis/{CUSTOM_METRICS}/v1beta2"))
     except CommandFailed:
         return False
 
 
 def values(kubectl: Kubectl, version: str = "v1beta2", query: str = "") -> dict[str, str] | None:
     """The value of each pod; None while a new replica has not read them all."""
-    path = f"/apis/{GROUP}/{version}/namespaces/default/pods/%2A/{METRIC}{query}"
+    path = f"/apis/{CUSTOM_METRICS}/{version}/namespaces/default/pods/%2A/{METRIC}{query}"
     try:
         found = json.loads(kubectl("get", "--raw", path))
     except CommandFailed as refused:
@@ -141,8 +141,8 @@ def test_the_aggregator_finds_answers_and_what_stops_is_withdrawn(
 ) -> None:
     kubectl = server.kubectl.inside("default")
     available(kubectl)
-    assert f"pods/{METRIC}" in kubectl("get", "--raw", f"/apis/{GROUP}/v1beta2")
-    owners = kubectl.get("apiservice", f"v1beta2.{GROUP}")["metadata"]["ownerReferences"]
+    assert f"pods/{METRIC}" in kubectl("get", "--raw", f"/apis/{CUSTOM_METRICS}/v1beta2")
+    owners = kubectl.get("apiservice", f"v1beta2.{CUSTOM_METRICS}")["metadata"]["ownerReferences"]
     assert [owner["name"] for owner in owners] == [OWNER]
     with queue(12) as busy, queue(0) as idle:
         pod(kubectl, "busy", busy)
@@ -184,26 +184,14 @@ def test_another_provider_keeps_the_group(server: ApiServer, replica: OperatorPr
     kubectl = server.kubectl
     available(kubectl)
     replica.stop()
-    theirs = {
-        "apiVersion": "apiregistration.k8s.io/v1",
-        "kind": "APIService",
-        "metadata": {"name": f"v1beta1.{GROUP}"},
-        "spec": {
-            "group": GROUP,
-            "version": "v1beta1",
-            "groupPriorityMinimum": 100,
-            "versionPriority": 100,
-            "insecureSkipTLSVerify": True,
-            "service": {"namespace": "monitoring", "name": "adapter"},
-        },
-    }
-    kubectl.apply(theirs)
+    kubectl.apply(metrics_adapter())
     replica.start()
     until(lambda: replica.probe("readyz"), "the replica to serve", seconds=60)
     time.sleep(10)
-    assert registered(kubectl) == {f"v1beta1.{GROUP}"}
-    assert kubectl.get("apiservice", f"v1beta1.{GROUP}")["spec"]["service"]["name"] == "adapter"
-    kubectl("delete", "apiservice", f"v1beta1.{GROUP}")
+    assert registered(kubectl) == {f"v1beta1.{CUSTOM_METRICS}"}
+    theirs = kubectl.get("apiservice", f"v1beta1.{CUSTOM_METRICS}")
+    assert theirs["spec"]["service"]["name"] == "adapter"
+    kubectl("delete", "apiservice", f"v1beta1.{CUSTOM_METRICS}")
     available(kubectl)
 
 
@@ -217,7 +205,7 @@ def test_the_certificate_lies_in_one_secret_and_a_new_one_is_followed(
     kubectl("patch", "secret", "smart-embedder-metrics-api", "-p", '{"data": null}')
 
     def renewed() -> bool:
-        bundle = kubectl.get("apiservice", f"v1beta2.{GROUP}")["spec"]["caBundle"]
+        bundle = kubectl.get("apiservice", f"v1beta2.{CUSTOM_METRICS}")["spec"]["caBundle"]
         return bool(bundle != before["ca.crt"])
 
     until(renewed, "the new authority", seconds=60)

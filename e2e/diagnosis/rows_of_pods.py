@@ -1,5 +1,8 @@
 """Rows about pods: what they are given, what they say of their start, how they end."""
 
+from typing import Any
+
+from e2e.cluster.kubectl import Manifest
 from e2e.diagnosis import facts
 from e2e.diagnosis.acts import both, create, edit
 from e2e.diagnosis.hub import ENDPOINT, open_hub
@@ -67,44 +70,54 @@ IMAGES = (
     ),
 )
 
+
+def model_row(
+    name: str, reason: str, model: str, field: str, hub: Manifest, *, ends: str = "", **more: Any
+) -> Row:
+    """A model that the service cannot get from this hub; a demo model mends it."""
+    return Row(
+        name,
+        reason=reason,
+        says=(model, field),
+        fact=facts.ended(ends or reason),
+        is_real=True,
+        spec={"models": {"embedding": model}, "hub": hub},
+        mend=edit(models={"embedding": "demo/bge-m3"}),
+        **more,
+    )
+
+
 MODELS = (
-    Row(
+    model_row(
         "model-name-wrong",
-        reason="ModelNotFound",
-        says=("acme/bge-m4", "spec.models"),
+        "ModelNotFound",
+        "acme/bge-m4",
+        "spec.models",
+        {"endpoint": ENDPOINT},
         before=open_hub,
-        fact=facts.ended("ModelNotFound"),
-        is_real=True,
-        spec={"models": {"embedding": "acme/bge-m4"}, "hub": {"endpoint": ENDPOINT}},
-        mend=edit(models={"embedding": "demo/bge-m3"}),
     ),
-    Row(
+    model_row(
         "model-gated",
-        reason="ModelGated",
-        says=("gated/bge-m3", "spec.hub.tokenSecretRef"),
+        "ModelGated",
+        "gated/bge-m3",
+        "spec.hub.tokenSecretRef",
+        {"endpoint": ENDPOINT},
         before=open_hub,
-        fact=facts.ended("ModelGated"),
-        is_real=True,
-        spec={"models": {"embedding": "gated/bge-m3"}, "hub": {"endpoint": ENDPOINT}},
-        mend=edit(models={"embedding": "demo/bge-m3"}),
     ),
-    Row(
+    model_row(
         "hub-out-of-reach",
-        reason="ModelDownloadFailed",
-        says=("BAAI/bge-m3", "spec.networkPolicy.egress"),
-        fact=facts.ended("ModelDownloadFailed"),
-        is_real=True,
-        spec={"models": {"embedding": "BAAI/bge-m3"}, "hub": {"endpoint": "http://127.0.0.1:9"}},
-        mend=edit(models={"embedding": "demo/bge-m3"}),
+        "ModelDownloadFailed",
+        "BAAI/bge-m3",
+        "spec.networkPolicy.egress",
+        {"endpoint": "http://127.0.0.1:9"},
     ),
-    Row(
+    model_row(
         "offline-and-not-cached",
-        reason="ModelNotCached",
-        says=("BAAI/bge-m3", "spec.hub.offline"),
-        fact=facts.ended("ModelNotFound"),
-        is_real=True,
-        spec={"models": {"embedding": "BAAI/bge-m3"}, "hub": {"offline": True}},
-        mend=edit(models={"embedding": "demo/bge-m3"}),
+        "ModelNotCached",
+        "BAAI/bge-m3",
+        "spec.hub.offline",
+        {"offline": True},
+        ends="ModelNotFound",
     ),
 )
 
