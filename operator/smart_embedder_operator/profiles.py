@@ -7,22 +7,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import field
 
+from smart_embedder_operator.spec.fields import Piece
 from smart_embedder_operator.spec.hardware import Hardware, Resources, Toleration
 
 GPU = "nvidia.com/gpu"
 _NO_GPU = (0, "0")
 
 
-class Profile(
-    Struct,
-    frozen=True,
-    kw_only=True,
-    rename="camel",
-    forbid_unknown_fields=True,
-    omit_defaults=True,
-):
+class Profile(Piece, frozen=True, kw_only=True):
     """What one kind of hardware asks of a pod."""
 
     device: str = "cpu"
