@@ -4,14 +4,12 @@ A steady state costs no write. An object of somebody else's that stands in the w
 and reported. What shall be is decided elsewhere.
 """
 
-from collections.abc import Iterable
-
 import structlog
 
 from smart_embedder_operator import kinds
 from smart_embedder_operator.drift import APPLIED, differs, stamped
 from smart_embedder_operator.heartbeat import Heartbeat
-from smart_embedder_operator.kube import Kube, KubeError, Manifest, NotFound
+from smart_embedder_operator.kube import Invalid, Kube, KubeError, Manifest, NotFound, Resource
 from smart_embedder_operator.labels import EMBEDDER, MANAGED_BY, MANAGER, REPLICAS_MANAGER
 from smart_embedder_operator.observed import Observed, Refusal
 
@@ -41,14 +39,11 @@ class Converger:
             for place, obj in live.items()
             if place not in wanted and _is_prunable(obj) and _owner_uid(obj) == uid
         ]
-        await self._prune(obj for obj in unwanted if obj["kind"] in kinds.SCALERS)
-        refusals = [
-            refusal
-            for manifest in desired
-            if (refusal := await self._keep(manifest, live, replicas, uid)) is not None
-        ]
-        await self._prune(obj for obj in unwanted if obj["kind"] not in kinds.SCALERS)
-        return tuple(refusals)
+        refusals = [await self._prune(obj) for obj in unwanted if obj["kind"] in kinds.SCALERS]
+        if not any(refusals):  # of two autoscalers each would undo what the other does
+            refusals += [await self._keep(obj, live, replicas, uid) for obj in desired]
+            refusals += [await self._prune(o) for o in unwanted if o["kind"] not in kinds.SCALERS]
+        return tuple(refusal for refusal in refusals if refusal is not None)
 
     async def _keep(
         self, manifest: Manifest, live: dict[Place, Manifest], replicas: dict[str, int], uid: str
@@ -85,7 +80,7 @@ class Converger:
                 return there
         resource = kinds.resource_of(manifest)
         began = self._heartbeat.now()
-        kept = await self._kube.apply(resource, wanted)
+        kept = await self._written(resource, wanted, there)
         if there is not None and _version(kept) == _version(there):
             self._settled[_place(manifest)] = _versions(wanted, there)
             return kept
@@ -97,6 +92,19 @@ class Converger:
             namespace=manifest["metadata"]["namespace"],
         )
         return kept
+
+    async def _written(
+        self, resource: Resource, wanted: Manifest, there: Manifest | None
+    ) -> Manifest:
+        try:
+            return await self._kube.apply(resource, wanted)
+        except Invalid:
+            if there is None:
+                raise
+        # An apply leaves what somebody put into a list beside our entries, and a second port
+        # without a name makes a Service invalid at every try: our lists take the place of theirs.
+        await self._kube.merge(resource, wanted)
+        return await self._kube.apply(resource, wanted)
 
     async def _set_replicas(self, deployment: Manifest, number: int | None) -> None:
         """Say the number of pods as a manager of its own, so that to stop saying it resets nothing.
@@ -118,27 +126,28 @@ class Converger:
         self._heartbeat.changed(kinds.DEPLOYMENTS, metadata["namespace"], began)
         log.info("scaled", name=metadata["name"], namespace=metadata["namespace"], replicas=number)
 
-    async def _prune(self, unwanted: Iterable[Manifest]) -> None:
-        for obj in unwanted:
-            metadata = obj["metadata"]
-            if "deletionTimestamp" in metadata:
-                continue
-            try:
-                await self._kube.delete(
-                    kinds.resource_of(obj),
-                    metadata["name"],
-                    metadata["namespace"],
-                    uid=metadata["uid"],
-                )
-            except NotFound:
-                continue
-            self._settled.pop(_place(obj), None)
-            log.info(
-                "deleted",
-                kind=obj["kind"],
-                name=metadata["name"],
-                namespace=metadata["namespace"],
+    async def _prune(self, obj: Manifest) -> Refusal | None:
+        metadata = obj["metadata"]
+        if "deletionTimestamp" in metadata:
+            return None
+        try:
+            await self._kube.delete(
+                kinds.resource_of(obj), metadata["name"], metadata["namespace"], uid=metadata["uid"]
             )
+        except NotFound:
+            return None
+        except KubeError as error:
+            if error.retryable:
+                raise
+            return _refusal(obj, error.status or 0, str(error))
+        self._settled.pop(_place(obj), None)
+        log.info(
+            "deleted",
+            kind=obj["kind"],
+            name=metadata["name"],
+            namespace=metadata["namespace"],
+        )
+        return None
 
 
 def _place(obj: Manifest) -> Place:

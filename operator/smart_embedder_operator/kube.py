@@ -125,6 +125,10 @@ class Kube(Protocol):
         """Write a whole object back; `Conflict` when its resourceVersion is not the latest."""
         ...
 
+    async def merge(self, resource: Resource, manifest: Manifest) -> Manifest:
+        """Merge-patch the fields named here; a list replaces the whole of what was there."""
+        ...
+
     async def merge_status(
         self, resource: Resource, name: str, namespace: str, status: Manifest
     ) -> Manifest:

@@ -102,6 +102,12 @@ class KubeClient:
         params = {"fieldManager": MANAGER}
         return await self._send("PUT", _path_of(resource, manifest), params=params, body=manifest)
 
+    async def merge(self, resource: Resource, manifest: Manifest) -> Manifest:
+        params = {"fieldManager": MANAGER}
+        return await self._send(
+            "PATCH", _path_of(resource, manifest), params=params, body=manifest, content_type=_MERGE
+        )
+
     async def merge_status(
         self, resource: Resource, name: str, namespace: str, status: Manifest
     ) -> Manifest:

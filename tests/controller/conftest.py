@@ -117,6 +117,14 @@ class FakeKube:
         key = _key(resource, manifest)
         return self._updated(resource, key, _bare(manifest), MANAGER)
 
+    async def merge(self, resource: Resource, manifest: Manifest) -> Manifest:
+        name = manifest["metadata"]["name"]
+        self._fail("merge", resource, name)
+        live = self._found(resource, name, manifest["metadata"].get("namespace"))
+        self.writes.append(("merge", resource.kind, name))
+        key = _key(resource, manifest)
+        return self._updated(resource, key, _bare(_merged(live, manifest)), MANAGER)
+
     async def merge_status(
         self, resource: Resource, name: str, namespace: str, status: Manifest
     ) -> Manifest:

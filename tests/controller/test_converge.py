@@ -139,6 +139,36 @@ async def test_one_refused_object_does_not_keep_the_others_back(kube: Any, conve
     assert kube.find(kinds.DEPLOYMENTS, "search", "ml") is not None
 
 
+async def test_what_others_made_invalid_is_taken_back_whole(kube: Any, converge: Steps) -> None:
+    await converge(SERVICE)
+
+    def edited(obj: Any) -> None:
+        obj["spec"].update(ports=[{"port": 81}], sessionAffinity="ClientIP")
+
+    def refuse(verb: str, *_: Any) -> KubeError | None:
+        live = kube.find(kinds.SERVICES, "search", "ml")["spec"]["ports"]
+        beside = verb == "apply" and live != SERVICE["spec"]["ports"]
+        return Invalid("spec.ports[0].name: Required value", status=422) if beside else None
+
+    kube.edit(kinds.SERVICES, "search", "ml", edited)
+    kube.refuse = refuse
+    kube.writes.clear()
+    assert await converge(SERVICE) == ()
+    assert [verb for verb, *_ in kube.writes] == ["merge", "apply"]
+    spec = kube.find(kinds.SERVICES, "search", "ml")["spec"]
+    assert spec == {"ports": [{"port": 8000}], "sessionAffinity": "ClientIP"}
+
+
+async def test_what_is_invalid_by_itself_is_reported(kube: Any, converge: Steps) -> None:
+    await converge(SERVICE)
+    kube.edit(kinds.SERVICES, "search", "ml", lambda obj: obj["spec"].update(ports=[]))
+    kube.refuse = lambda verb, *_: (
+        Invalid("no such thing", status=422) if verb in ("apply", "merge") else None
+    )
+    (refusal,) = await converge(SERVICE)
+    assert (refusal.code, refusal.message) == (422, "no such thing")
+
+
 async def test_a_passing_failure_ends_the_step_for_another_try(kube: Any, converge: Steps) -> None:
     kube.refuse = lambda verb, *_: KubeError("busy", status=429) if verb == "apply" else None
     with pytest.raises(KubeError, match="busy"):
@@ -218,6 +248,26 @@ async def test_a_deletion_expects_none_since_a_list_would_not_show_it(converge: 
     converge.heartbeat.seen(kinds.SERVICES, "ml")
     await converge()
     assert not converge.heartbeat._expected_since
+
+
+async def test_a_deletion_that_a_policy_forbids_is_told_and_stops_nothing_else(
+    kube: Any, converge: Steps
+) -> None:
+    await converge(SERVICE)
+    kube.refuse = lambda verb, *_: Forbidden("kept", status=403) if verb == "delete" else None
+    (refusal,) = await converge(DEPLOYMENT)
+    assert (refusal.kind, refusal.name, refusal.code) == ("Service", "search", 403)
+    assert kube.find(kinds.DEPLOYMENTS, "search", "ml")
+
+
+async def test_no_second_autoscaler_comes_while_the_first_may_not_go(
+    kube: Any, converge: Steps
+) -> None:
+    await converge(child(kinds.AUTOSCALERS))
+    kube.refuse = lambda verb, *_: Forbidden("kept", status=403) if verb == "delete" else None
+    (refusal,) = await converge(child(kinds.SCALED_OBJECTS))
+    assert refusal.kind == "HorizontalPodAutoscaler"
+    assert kube.find(kinds.SCALED_OBJECTS, "search", "ml") is None
 
 
 async def test_a_refused_object_may_be_taken_later(kube: Any, converge: Steps) -> None:
