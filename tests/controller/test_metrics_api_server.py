@@ -18,6 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from smart_embedder_operator.credentials import load_pem
 from smart_embedder_operator.kinds import DEPLOYMENTS
+from smart_embedder_operator.metrics_api import scrape
 from smart_embedder_operator.metrics_api.certificate_store import (
     SECRETS,
     MountedFiles,
@@ -113,7 +114,7 @@ async def metrics_port(page: Handler) -> AsyncIterator[int]:
     """A metrics port that answers as a test says."""
     app = web.Application()
     app.router.add_get("/metrics", page)
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     yield runner.addresses[0][1]
@@ -244,7 +245,7 @@ async def test_values_are_what_the_pods_say_chosen_by_selector_and_by_name(
     assert await harness.values("?labelSelector=app%3Da") == {"a": "12"}
     assert await harness.values("?labelSelector=app+in+(b)") == {"b": "3"}
     assert await harness.values(pod_name="b") == {"b": "3"}
-    assert harness.news == ["a", "b"]
+    assert sorted(harness.news) == ["a", "b"]
 
 
 async def test_an_unready_pod_counts_and_a_loading_one_does_not(harness: Harness) -> None:
@@ -279,6 +280,36 @@ async def test_a_pod_that_does_not_answer_holds_up_no_other(harness: Harness) ->
         harness.pods.update(pod("a", port))
         await harness.scrape()
     assert await harness.values() == {"a": "5"}
+
+
+async def test_pods_that_nobody_can_reach_come_last_and_end_with_the_round(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    async def silence(_: web.Request) -> web.Response:
+        asked.append("silent")
+        await asyncio.sleep(60)
+        raise AssertionError("the round has ended long before")
+
+    async def page(_: web.Request) -> web.Response:
+        asked.append("a")
+        return web.Response(text=f"{METRIC} 5\n")
+
+    async with metrics_port(silence) as silent, metrics_port(page) as port:
+        harness.pods.update(pod("a", port))
+        await harness.scrape()
+        harness.pods.remove(pod("a", port))
+        for number in range(20):
+            harness.pods.update(pod(f"silent-{number}", silent))
+        harness.pods.update(pod("a", port))
+        monkeypatch.setattr(scrape, "STALE_PERIODS", 1000)
+        monkeypatch.setattr(scrape, "POD_SECONDS", 0.5)
+        monkeypatch.setattr(harness.scraper, "_period", 0.5)
+        harness.scraper._slots = asyncio.Semaphore(1)
+        asked.clear()
+        await asyncio.wait_for(harness.scrape(), 20)
+    assert asked == ["a", "silent"]
 
 
 async def test_a_page_that_comes_in_pieces_is_read_to_its_end(harness: Harness) -> None:

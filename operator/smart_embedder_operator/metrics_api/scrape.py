@@ -5,7 +5,9 @@ it. What the values are used for, this file does not know.
 """
 
 import asyncio
+import contextlib
 import math
+import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -82,11 +84,21 @@ class Scraper:
                 await asyncio.sleep(max(0.0, began + self._period - time.monotonic()))
 
     async def round(self, session: aiohttp.ClientSession) -> None:
-        """Read every pod once."""
+        """Read every pod once, those that answered lately first, for as long as a round may take.
+
+        Hundreds that nobody can reach would hold all slots until the others' values are stale; of
+        those, each round has time for some.
+        """
         pods = list(self._pods)
-        async with asyncio.TaskGroup() as tasks:
-            for pod in pods:
-                tasks.create_task(self._read(session, pod))
+        random.shuffle(pods)
+        pods.sort(key=lambda pod: self.fresh(pod) is None)
+        with contextlib.suppress(TimeoutError):
+            async with (
+                asyncio.timeout(max(self._period, POD_SECONDS)),
+                asyncio.TaskGroup() as tasks,
+            ):
+                for pod in pods:
+                    tasks.create_task(self._read(session, pod))
         known = {pod.key for pod in self._pods}
         self._samples = {key: held for key, held in self._samples.items() if key in known}
 
