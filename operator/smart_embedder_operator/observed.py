@@ -1,6 +1,6 @@
 """What was seen of one Embedder and around it, frozen: all that decisions may look at.
 
-`kube` and `reconcile` fill it; nothing here asks the cluster anything.
+`observe` fills it, and `reconcile` adds what was refused; nothing here asks the cluster anything.
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
 """What the operator was told at its start and what its cluster can do. Knows no Embedder.
 
-Built once by `settings` and `kube`, then passed into every pure function.
+Built by `app` from the settings, kept up to date by `cluster`, passed into every pure function.
 """
 
 from msgspec import Struct, field

@@ -3,10 +3,9 @@
 Each certificate comes with an authority made for it alone, whose key is thrown away at once:
 nobody, we included, can sign anything else that the API server would trust. A renewal keeps the
 previous authority in the bundle, so that both certificates are trusted while replicas change
-over. Pure but for the clock and the random numbers; where certificates are kept is `keeper`'s.
+over. Pure but for the clock and the random numbers; where they are kept, `certificate_store` knows.
 """
 
-import ipaddress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -58,7 +57,7 @@ def new_certificate(
     )
     leaf = (
         _builder(_name(names[0][:64]), issuer, key.public_key(), now)
-        .add_extension(x509.SubjectAlternativeName(_alternatives(names)), critical=False)
+        .add_extension(x509.SubjectAlternativeName(map(x509.DNSName, names)), critical=False)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
@@ -86,11 +85,6 @@ def _builder(
         .not_valid_before(now - CLOCK_SKEW)
         .not_valid_after(now + LIFETIME)
     )
-
-
-def _alternatives(names: tuple[str, ...]) -> list[x509.GeneralName]:
-    loopback = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))  # for our own check of the port
-    return [*map(x509.DNSName, names), loopback]
 
 
 def _last_authority(previous: Certificate, now: datetime) -> str:

@@ -120,7 +120,7 @@ class Listener:
         timeout = aiohttp.ClientTimeout(total=5.0)
         try:
             trust = ssl.create_default_context(cadata=self.authorities)
-            trust.check_hostname = False  # cert-manager's certificates name only the Service
+            trust.check_hostname = False  # certificates name only the Service
             connector = aiohttp.TCPConnector(ssl=trust, force_close=True)
             async with (
                 aiohttp.ClientSession(timeout=timeout, connector=connector) as session,
