@@ -12,7 +12,7 @@ from smart_embedder_operator import kinds
 from smart_embedder_operator.cluster import Cluster
 from smart_embedder_operator.kube import Kube, Manifest
 from smart_embedder_operator.labels import EMBEDDER
-from smart_embedder_operator.observed import Observed, PodReport
+from smart_embedder_operator.observed import Observed, PodReport, has_ended
 
 Reports = Callable[[str, str], dict[str, PodReport]]
 """By namespace and Embedder: what its pods say of themselves, by pod name."""
@@ -85,7 +85,7 @@ def is_troubled(obj: Manifest) -> bool:
     match obj["kind"]:
         case "Pod":
             conditions = {c["type"]: c["status"] for c in status.get("conditions", [])}
-            return conditions.get("Ready") != "True" and status.get("phase") != "Succeeded"
+            return conditions.get("Ready") != "True" and not has_ended(obj)
         case "PersistentVolumeClaim":
             return bool(status.get("phase") != "Bound")
         case "Job":

@@ -176,3 +176,8 @@ def test_a_download_that_neither_runs_nor_is_done_is_asked_why(
     status: dict[str, int], troubled: bool
 ) -> None:
     assert is_troubled({"kind": "Job", "status": status}) == troubled
+
+
+def test_an_evicted_pod_takes_no_look_from_those_that_are_in_trouble() -> None:
+    assert is_troubled({"kind": "Pod", "status": {"phase": "Pending"}})
+    assert not is_troubled({"kind": "Pod", "status": {"phase": "Failed", "reason": "Evicted"}})
