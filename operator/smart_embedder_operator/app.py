@@ -85,7 +85,7 @@ class Operator:
         self._queue: WorkQueue[Key] = WorkQueue(
             self._reconciler.reconcile, telemetry.queue, spacing=SPACING_SECONDS
         )
-        dispatcher = Dispatcher(self._queue.add, self._pods, self._heartbeat)
+        dispatcher = Dispatcher(self._add, self._pods, self._heartbeat)
         self._watcher = Watcher(
             credentials, settings.watch_namespaces, dispatcher, when_blind=self._look_at_all
         )
@@ -149,6 +149,7 @@ class Operator:
                 if self._settings.metrics_api:
                     tasks.create_task(self._keeper.run())
         finally:
+            self._queue.clear()
             self._reconciler.retire()
 
     def not_alive(self) -> str | None:
@@ -192,13 +193,18 @@ class Operator:
                 pause = RETRY_SECONDS
             await asyncio.sleep(pause)
 
+    def _add(self, key: Key, *, urgent: bool) -> None:
+        """Only the leader has work; who comes to lead looks at every Embedder anyway."""
+        if self._elector.leading:
+            self._queue.add(key, urgent=urgent)
+
     async def _add_all(self) -> None:
         for key in await self._embedders():
-            self._queue.add(key, urgent=False)
+            self._add(key, urgent=False)
 
     def _add_troubled(self) -> None:
         for key in tuple(self._reconciler.troubled):
-            self._queue.add(key, urgent=True)
+            self._add(key, urgent=True)
 
     async def _look_at_all(self) -> None:
         try:
@@ -226,7 +232,7 @@ class Operator:
 
     def _pod_has_news(self, pod: ScrapedPod) -> None:
         if pod.embedder is not None:
-            self._queue.add((pod.namespace, pod.embedder), urgent=False)
+            self._add((pod.namespace, pod.embedder), urgent=False)
 
 
 def platform(settings: Settings) -> Platform:

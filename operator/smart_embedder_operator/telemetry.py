@@ -94,6 +94,7 @@ class Telemetry:
         self._types.clear()
         self._replicas.clear()
         self._conditions.clear()
+        self.queue.retire()
 
     def watch_leadership(self, leading: Callable[[], bool]) -> None:
         """Ask, when read, whether this replica leads."""
@@ -155,6 +156,10 @@ class QueueTelemetry:
         """An Embedder joined the queue."""
         self._adds.inc()
         self._depth.set(depth)
+
+    def retire(self) -> None:
+        """Nothing waits here any more."""
+        self._depth.set(0)
 
     def started(self, depth: int, waited: float) -> None:
         """A worker took an Embedder."""

@@ -119,6 +119,14 @@ class WorkQueue(Generic[Key]):
                 timer.cancel()
             self._timers[key] = loop.call_at(due, self._ring, key)
 
+    def clear(self) -> None:
+        """Forget every wish: somebody else does the work now. Nothing may be at work here."""
+        for timer in self._timers.values():
+            timer.cancel()
+        for held in (self._timers, self._waiting, self._again, self._failures, self._last_start):
+            held.clear()
+        self._urgent.clear()
+
     async def run(self, workers: int) -> None:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as tasks:

@@ -162,12 +162,24 @@ async def test_a_replica_that_led_tells_of_no_embedder_any_more(
     await eventually(lambda: b'type="Ready"' in page())
     reconciler = replica.operator._reconciler
     await eventually(lambda: reconciler._pauses)
+    replica.operator._queue._observer.added(1)
     reconciler.troubled.add(("ml", "search"))
     leading.cancel()
     await asyncio.gather(leading, return_exceptions=True)
     assert b'embedder="search"' not in page()
     assert not reconciler.troubled
     assert not reconciler._pauses
+    assert ("ml", "search") not in replica.operator._queue  # or the next turn would leave it out
+    assert b'workqueue_depth{name="embedder"} 0.0' in page()
+
+
+def test_a_replica_in_waiting_gathers_no_work(replica: Replica) -> None:
+    queue, event = replica.operator._queue, replica.operator._watcher._dispatcher.event
+    event(kinds.EMBEDDERS, "ADDED", EMBEDDER)
+    assert len(queue) == 0
+    replica.operator._elector.leading = True
+    event(kinds.EMBEDDERS, "DELETED", EMBEDDER)
+    assert len(queue) == 1
 
 
 def test_a_dead_watch_and_a_reconcile_that_hangs_are_worth_a_restart(replica: Replica) -> None:

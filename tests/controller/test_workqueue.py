@@ -156,6 +156,16 @@ async def test_nothing_is_remembered_of_a_key_that_is_never_wanted_again(eventua
         await eventually(lambda: "a" not in queue and not queue._last_start)
 
 
+async def test_a_cleared_queue_takes_the_same_keys_again() -> None:
+    work = Work()
+    async with working(work) as (queue, _):
+        queue.add_after("a", 60.0)
+        queue.clear()
+        assert "a" not in queue
+        queue.add("a")
+        assert await work.started.get() == "a"
+
+
 async def test_two_starts_of_a_key_keep_their_distance() -> None:
     work = Work()
     async with working(work, spacing=60.0) as (queue, _):
