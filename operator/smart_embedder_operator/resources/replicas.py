@@ -23,19 +23,19 @@ def replicas(embedder: Embedder, context: Context) -> dict[str, int]:
 def _decided(embedder: Embedder, context: Context) -> Iterator[tuple[str, int]]:
     serving = _serving_number(embedder, context)
     for track in context.plan.tracks:
-        number = _number(embedder, track, context.observed, serving)
+        number = _number(embedder, track, serving)
         if number is not None:
             yield track.fingerprint, number
 
 
-def _number(embedder: Embedder, track: Track, observed: Observed, serving: int) -> int | None:
+def _number(embedder: Embedder, track: Track, serving: int) -> int | None:
     match track.role:
         case "Serving":
             return embedder.spec.replicas
         case "Next":
-            # As many as serve now, so that the flip does not make the queue longer. Never fewer
-            # than there are: a rising number would be the autoscaler's, after the flip.
-            return max(serving, live_replicas(embedder.name, track.fingerprint, observed) or 0)
+            # As many as serve now, so that the flip does not make the queue longer, and no more,
+            # however long it waits: no autoscaler looks at this track before the flip.
+            return serving
         case "Standby":
             return 0
 

@@ -114,6 +114,24 @@ def test_the_next_track_has_as_many_pods_as_serve_now(world: Any, embedder: Writ
     assert hpa["spec"]["scaleTargetRef"]["name"] == f"search-{decision.plan.target}"
 
 
+def test_a_track_that_waits_for_promotion_follows_the_serving_number_both_ways(
+    world: Any, embedder: Write
+) -> None:
+    scaled = {"autoscaling": {"mode": "HPA", "maxReplicas": 8}, "models": QWEN}
+    world.converge(embedder(autoscaling=scaled["autoscaling"]))
+    old = world.serving()
+    waiting = embedder(generation=2, rollout=MANUAL, **scaled)
+    new = world.converge(waiting).plan.target
+    for number in (6, 2):
+        world.child("Deployment", f"search-{old}")["spec"]["replicas"] = number
+        world.converge(waiting)
+        assert world.child("Deployment", f"search-{new}")["spec"]["replicas"] == number
+    promoted = embedder(generation=3, rollout=MANUAL | {"promote": new}, **scaled)
+    assert world.step(promoted).replicas == {f"search-{old}": 0}
+    assert world.serving() == new
+    assert world.child("Deployment", f"search-{new}")["spec"]["replicas"] == 2
+
+
 def test_manual_waits_shows_both_and_promotes_on_demand(world: Any, embedder: Write) -> None:
     world.converge(embedder(rollout=MANUAL))
     old = world.serving()
