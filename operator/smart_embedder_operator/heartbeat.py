@@ -1,8 +1,8 @@
-"""Whether the watches are alive, proven with our own writes.
+"""Whether the watches are alive, proven with the changes that we know of without them.
 
-Whatever we change comes back as an event; a watch that has not told of a change after a while is no
-watch any more, however healthy everything looks. Costs no request. Who changes and who watches,
-this file does not know.
+Whatever we write comes back as an event, and what a list shows has been one; a watch that has not
+told of a change after a while is no watch any more, however healthy everything looks. Costs no
+request. Who changes and who watches, this file does not know.
 """
 
 import math
@@ -31,9 +31,9 @@ class Heartbeat:
         self._last_seen: dict[Watch, float] = {}
 
     def changed(self, resource: Resource, namespace: str, began: float) -> None:
-        """We changed an object of this kind, so an event is due since we began.
+        """An object of this kind has changed, so an event is due since we began to write or look.
 
-        It may have overtaken the answer to the change, and come already. A deletion is not told
+        It may have overtaken the answer, and come already. A deletion is not told
         here: a watch that had to list anew shows what there is, and says nothing of what is gone.
         """
         watch = self._watch(resource, namespace)

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
-from smart_embedder_operator import handlers, kinds
+from smart_embedder_operator import handlers, heartbeat, kinds
 from smart_embedder_operator.app import Operator, platform
 from smart_embedder_operator.cli import main
 from smart_embedder_operator.credentials import Credentials
 from smart_embedder_operator.kube import KubeError
+from smart_embedder_operator.labels import common
 from smart_embedder_operator.leader import LEASES
 from smart_embedder_operator.metrics_api.apiservice import API_SERVICES
 from smart_embedder_operator.metrics_api.front_proxy import CONFIG_MAPS, NAME, NAMESPACE
@@ -180,6 +181,27 @@ def test_a_replica_in_waiting_gathers_no_work(replica: Replica) -> None:
     replica.operator._elector.leading = True
     event(kinds.EMBEDDERS, "DELETED", EMBEDDER)
     assert len(queue) == 1
+
+
+@pytest.mark.anyio
+async def test_pods_that_run_and_were_never_told_of_are_taken_in_and_make_their_watch_doubted(
+    kube: Any, replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "OVERDUE_SECONDS", -1.0)
+    metadata = {"name": "a", "namespace": "ml", "labels": common("search")}
+    running = {"podIP": "10.0.0.1", "phase": "Running"}
+    operator = replica.operator
+    told = kube.put(kinds.PODS, {"metadata": metadata, "status": running})
+    operator._watcher._dispatcher.event(kinds.PODS, "ADDED", told)
+    kube.put(kinds.PODS, {"metadata": metadata | {"name": "pending"}})
+    await operator._relist_pods()
+    assert operator.not_alive() is None
+    kube.put(kinds.PODS, {"metadata": metadata | {"name": "b"}, "status": running})
+    await operator._relist_pods()
+    assert {pod.name for pod in operator._pods} == {"a", "b"}
+    assert operator.not_alive() == "no events any more for pods"
+    operator._watcher._dispatcher.event(kinds.PODS, None, told)
+    assert operator.not_alive() is None
 
 
 def test_a_dead_watch_and_a_reconcile_that_hangs_are_worth_a_restart(replica: Replica) -> None:

@@ -73,8 +73,12 @@ class PodTable:
         self._pods.pop(_key(manifest), None)
         self._told.pop(_key(manifest), None)
 
-    def replace(self, manifests: Iterable[Manifest], as_of: float) -> None:
-        """Take a list read at `as_of` for the truth, but for pods that events spoke of since."""
+    def replace(self, manifests: Iterable[Manifest], as_of: float) -> tuple[ScrapedPod, ...]:
+        """Take a list read at `as_of` for the truth, but for pods that events spoke of since.
+
+        Answers with the pods that no event has told of although they run.
+        """
+        before = set(self._pods)
         newer = {key for key, when in self._told.items() if when >= as_of}
         listed = {_key(manifest): manifest for manifest in manifests}
         for key in self._pods.keys() - listed.keys() - newer:
@@ -82,6 +86,7 @@ class PodTable:
         for key in listed.keys() - newer:
             self._note(listed[key])
         self._told = {key: when for key, when in self._told.items() if key in newer}
+        return tuple(pod for key, pod in self._pods.items() if key not in before)
 
     def _note(self, manifest: Manifest) -> None:
         pod = scraped_pod(manifest)
