@@ -3,6 +3,7 @@
 No node is needed: etcd and kube-apiserver on loopback, the operator as one or two processes.
 """
 
+import json
 import secrets
 import signal
 import time
@@ -116,6 +117,30 @@ def test_what_is_edited_or_deleted_by_hand_is_restored_and_nothing_else_is_touch
         place("annotate", "service", "search", "strangers=field")
         quiet(audit)
         assert place.get("service", "search")["metadata"]["annotations"]["strangers"] == "field"
+
+
+def test_a_list_that_an_edit_made_invalid_is_taken_back_and_is_the_applys_alone(
+    server: ApiServer, identity: Path, place: Kubectl
+) -> None:
+    """An unnamed port beside ours is invalid, so an apply alone would never pass again."""
+    audit = AuditLog(server.audit_log)
+    with operator_process(identity):
+        write(place)
+        complete(place)
+        edit = '{"spec": {"ports": [{"port": 81, "targetPort": 1}]}}'
+        place("patch", "service", "search", "--type=merge", "-p", edit)
+        until(lambda: answers_at(place, 8000), "the Service's port", seconds=10)
+        quiet(audit)
+        shown = place("get", "service", "search", "-o", "json", "--show-managed-fields")
+        owners = json.loads(shown)["metadata"]["managedFields"]
+        assert ("smart-embedder-operator", "Apply") in {
+            (owner["manager"], owner["operation"]) for owner in owners
+        }
+        assert ("smart-embedder-operator", "Update") not in {
+            (owner["manager"], owner["operation"]) for owner in owners
+        }
+        write(place, service={"port": 9000})
+        until(lambda: answers_at(place, 9000), "the new port and no other", seconds=10)
 
 
 def test_a_steady_state_costs_no_write_and_a_restart_neither(

@@ -74,7 +74,9 @@ class Converger:
     async def _apply(self, manifest: Manifest, there: Manifest | None) -> Manifest:
         wanted = stamped(manifest)
         if there is not None:
-            if "deletionTimestamp" in there["metadata"] or not differs(wanted, there):
+            if "deletionTimestamp" in there["metadata"]:
+                return there
+            if not differs(wanted, there) and not any(map(_is_merges, _owners(there))):
                 return there
             if self._settled.get(_place(manifest)) == _versions(wanted, there):
                 return there
@@ -97,14 +99,20 @@ class Converger:
         self, resource: Resource, wanted: Manifest, there: Manifest | None
     ) -> Manifest:
         try:
-            return await self._kube.apply(resource, wanted)
+            kept = await self._kube.apply(resource, wanted)
         except Invalid:
             if there is None:
                 raise
-        # An apply leaves what somebody put into a list beside our entries, and a second port
-        # without a name makes a Service invalid at every try: our lists take the place of theirs.
-        await self._kube.merge(resource, wanted)
-        return await self._kube.apply(resource, wanted)
+            # An apply leaves what somebody put into a list beside our entries, and a second port
+            # without a name makes a Service invalid at every try: our lists replace theirs.
+            await self._kube.merge(resource, wanted)
+            kept = await self._kube.apply(resource, wanted)
+        owners = [owner for owner in _owners(kept) if not _is_merges(owner)]
+        if len(owners) == len(_owners(kept)):
+            return kept
+        # What the merge owns beside the apply would stay when the apply drops it.
+        metadata = {key: kept["metadata"][key] for key in ("name", "namespace", "resourceVersion")}
+        return await self._kube.merge(resource, {"metadata": metadata | {"managedFields": owners}})
 
     async def _set_replicas(self, deployment: Manifest, number: int | None) -> None:
         """Say the number of pods as a manager of its own, so that to stop saying it resets nothing.
@@ -156,6 +164,16 @@ def _place(obj: Manifest) -> Place:
 
 def _version(obj: Manifest) -> str:
     return str(obj["metadata"].get("resourceVersion"))
+
+
+def _owners(obj: Manifest) -> list[Manifest]:
+    return obj["metadata"].get("managedFields") or []
+
+
+def _is_merges(owner: Manifest) -> bool:
+    """Whether fields are ours by a merge, which is an update to the API server, and no apply."""
+    ours = owner["manager"] == MANAGER and "subresource" not in owner
+    return ours and owner["operation"] == "Update"
 
 
 def _versions(wanted: Manifest, there: Manifest) -> tuple[str, str]:

@@ -29,6 +29,7 @@ from smart_embedder_operator.metrics_api.certificates import new_certificate
 
 Path = tuple[str, ...]
 Key = tuple[str, str, str | None, str]  # group, plural, namespace, name
+Owner = tuple[str, str]  # manager, operation
 Watcher = Callable[[str, Resource, Manifest], None]
 
 
@@ -37,7 +38,7 @@ class FakeKube:
 
     def __init__(self) -> None:
         self.objects: dict[Key, Manifest] = {}
-        self.owned: dict[Key, dict[str, set[Path]]] = {}
+        self.owned: dict[Key, dict[Owner, set[Path]]] = {}
         self.writes: list[tuple[str, str, str]] = []
         self.reads: list[tuple[str, str]] = []
         self.faults: deque[KubeError | None] = deque()
@@ -80,7 +81,7 @@ class FakeKube:
         if key in self.objects:
             raise Conflict(f"{resource.kind} {name} exists", status=409, reason="AlreadyExists")
         self.writes.append(("create", resource.kind, name))
-        return self._born(resource, key, deepcopy(manifest), MANAGER)
+        return self._born(resource, key, deepcopy(manifest), (MANAGER, "Update"))
 
     async def apply(
         self, resource: Resource, manifest: Manifest, *, manager: str = MANAGER
@@ -89,13 +90,14 @@ class FakeKube:
         self._fail("apply", resource, name)
         self.writes.append(("apply", resource.kind, name))
         key = _key(resource, manifest)
+        owner = manager, "Apply"
         if key not in self.objects:
-            return self._born(resource, key, deepcopy(manifest), manager)
+            return self._born(resource, key, deepcopy(manifest), owner)
         live = _flat(_bare(self.objects[key]))
         wanted = _flat(_bare(manifest))
         owned = self.owned[key]
-        others = set().union(*(paths for who, paths in owned.items() if who != manager))
-        for dropped in owned.get(manager, set()) - set(wanted) - others:
+        others = set().union(*(paths for who, paths in owned.items() if who != owner))
+        for dropped in owned.get(owner, set()) - set(wanted) - others:
             live.pop(dropped, None)
         for path, value in wanted.items():
             if live.get(path) != value:
@@ -104,7 +106,7 @@ class FakeKube:
             for length in range(len(path)):
                 live.pop(path[:length], None)  # an empty map that is being filled
             live[path] = value
-        owned[manager] = set(wanted)
+        owned[owner] = set(wanted)
         return self._stored(resource, key, _nested(live))
 
     async def replace(self, resource: Resource, manifest: Manifest) -> Manifest:
@@ -123,6 +125,9 @@ class FakeKube:
         live = self._found(resource, name, manifest["metadata"].get("namespace"))
         self.writes.append(("merge", resource.kind, name))
         key = _key(resource, manifest)
+        if (kept := manifest["metadata"].get("managedFields")) is not None:
+            owners = {(each["manager"], each["operation"]) for each in kept}
+            self.owned[key] = {who: self.owned[key][who] for who in owners}
         return self._updated(resource, key, _bare(_merged(live, manifest)), MANAGER)
 
     async def merge_status(
@@ -159,7 +164,7 @@ class FakeKube:
         """Create or overwrite an object as another client would."""
         key = _key(resource, manifest)
         if key not in self.objects:
-            return self._born(resource, key, deepcopy(manifest), manager)
+            return self._born(resource, key, deepcopy(manifest), (manager, "Update"))
         kept = {"status": self.objects[key].get("status")} if "status" in self.objects[key] else {}
         head = {"apiVersion": resource.api_version, "kind": resource.kind}
         return self._updated(resource, key, head | kept | deepcopy(_bare(manifest)), manager)
@@ -206,8 +211,8 @@ class FakeKube:
             raise NotFound(f"{resource.kind} {name} not found", status=404, reason="NotFound")
         return found
 
-    def _born(self, resource: Resource, key: Key, manifest: Manifest, manager: str) -> Manifest:
-        self.owned[key] = {manager: set(_flat(_bare(manifest)))}
+    def _born(self, resource: Resource, key: Key, manifest: Manifest, owner: Owner) -> Manifest:
+        self.owned[key] = {owner: set(_flat(_bare(manifest)))}
         manifest["metadata"] = manifest["metadata"] | {
             "name": key[3],
             "uid": f"uid-{next(self._uids)}",
@@ -223,14 +228,20 @@ class FakeKube:
         gone = set(before) - set(after)
         for paths in self.owned[key].values():
             paths.difference_update(changed | gone)
-        self.owned[key].setdefault(manager, set()).update(changed)
+        self.owned[key].setdefault((manager, "Update"), set()).update(changed)
         return self._stored(resource, key, manifest)
 
     def _stored(self, resource: Resource, key: Key, manifest: Manifest) -> Manifest:
         before = self.objects.get(key)
         if resource.kind == "Deployment":
             manifest.setdefault("spec", {}).setdefault("replicas", 1)
+        fields = [
+            {"manager": manager, "operation": operation, "fieldsV1": _fields_v1(paths)}
+            for (manager, operation), paths in self.owned[key].items()
+            if paths
+        ]
         if before is not None and _bare(before) == _bare(manifest):
+            before["metadata"]["managedFields"] = fields
             return deepcopy(before)
         kept = (before or manifest)["metadata"]
         generation = kept.get("generation", 1)
@@ -241,11 +252,7 @@ class FakeKube:
             "creationTimestamp": kept["creationTimestamp"],
             "generation": generation,
             "resourceVersion": str(next(self._versions)),
-            "managedFields": [
-                {"manager": who, "operation": "Apply", "fieldsV1": _fields_v1(paths)}
-                for who, paths in self.owned[key].items()
-                if paths
-            ],
+            "managedFields": fields,
         }
         self.objects[key] = manifest
         self._tell("MODIFIED" if before else "ADDED", resource, manifest)

@@ -154,9 +154,24 @@ async def test_what_others_made_invalid_is_taken_back_whole(kube: Any, converge:
     kube.refuse = refuse
     kube.writes.clear()
     assert await converge(SERVICE) == ()
-    assert [verb for verb, *_ in kube.writes] == ["merge", "apply"]
+    assert [verb for verb, *_ in kube.writes] == ["merge", "apply", "merge"]
     spec = kube.find(kinds.SERVICES, "search", "ml")["spec"]
     assert spec == {"ports": [{"port": 8000}], "sessionAffinity": "ClientIP"}
+    kube.writes.clear()
+    assert await converge(SERVICE) == ()
+    assert kube.writes == []
+
+
+async def test_what_a_merge_of_ours_left_owned_is_the_applys_alone_again(
+    kube: Any, converge: Steps
+) -> None:
+    """A reconcile may have been cut off between the two."""
+    await converge(child(kinds.SERVICES, spec={"type": "NodePort"}))
+    bare = {"metadata": {"name": "search", "namespace": "ml"}}
+    await kube.merge(kinds.SERVICES, bare | {"spec": {"type": "LoadBalancer"}})
+    await converge(child(kinds.SERVICES, spec={"type": "LoadBalancer"}))
+    await converge(child(kinds.SERVICES, spec={"ports": []}))
+    assert kube.find(kinds.SERVICES, "search", "ml")["spec"] == {"ports": []}
 
 
 async def test_what_is_invalid_by_itself_is_reported(kube: Any, converge: Steps) -> None:
