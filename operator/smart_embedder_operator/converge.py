@@ -29,9 +29,19 @@ class Converger:
         self._settled: dict[Place, tuple[str, str]] = {}
 
     async def converge(
-        self, desired: tuple[Manifest, ...], replicas: dict[str, int], observed: Observed, uid: str
+        self,
+        desired: tuple[Manifest, ...],
+        replicas: dict[str, int],
+        observed: Observed,
+        uid: str,
+        *,
+        patient: bool,
     ) -> tuple[Refusal, ...]:
-        """Bring the children in line; answer with what the API server would not take."""
+        """Bring the children in line; answer with what the API server would not take.
+
+        With patience a failure that may pass ends the step with its error; without, it is one of
+        the answers and keeps no other child back.
+        """
         live = {_place(obj): obj for obj in observed.objects}
         wanted = {_place(obj) for obj in desired}
         unwanted = [
@@ -39,14 +49,26 @@ class Converger:
             for place, obj in live.items()
             if place not in wanted and _is_prunable(obj) and _owner_uid(obj) == uid
         ]
-        refusals = [await self._prune(obj) for obj in unwanted if obj["kind"] in kinds.SCALERS]
-        if not any(refusals):  # of two autoscalers each would undo what the other does
-            refusals += [await self._keep(obj, live, replicas, uid) for obj in desired]
-            refusals += [await self._prune(o) for o in unwanted if o["kind"] not in kinds.SCALERS]
-        return tuple(refusal for refusal in refusals if refusal is not None)
+        scalers = [obj for obj in unwanted if obj["kind"] in kinds.SCALERS]
+        refusals = [await self._prune(obj, patient=patient) for obj in scalers]
+        if any(refusals):  # of two autoscalers each would undo what the other does
+            return tuple(filter(None, refusals))
+        for obj in desired:
+            said = {} if _is_held(refusals) else replicas
+            refusals.append(await self._keep(obj, live, said, uid, patient=patient))
+        if not _is_held(refusals):
+            rest = [obj for obj in unwanted if obj not in scalers]
+            refusals += [await self._prune(obj, patient=patient) for obj in rest]
+        return tuple(filter(None, refusals))
 
     async def _keep(
-        self, manifest: Manifest, live: dict[Place, Manifest], replicas: dict[str, int], uid: str
+        self,
+        manifest: Manifest,
+        live: dict[Place, Manifest],
+        replicas: dict[str, int],
+        uid: str,
+        *,
+        patient: bool,
     ) -> Refusal | None:
         try:
             there = live.get(_place(manifest)) or await self._unlabelled(manifest)
@@ -56,7 +78,7 @@ class Converger:
             if manifest["kind"] == kinds.DEPLOYMENTS.kind:
                 await self._set_replicas(kept, replicas.get(manifest["metadata"]["name"]))
         except KubeError as error:
-            if error.retryable:
+            if error.retryable and patient:
                 raise
             return _refusal(manifest, error.status or 0, str(error))
         return None
@@ -134,7 +156,7 @@ class Converger:
         self._heartbeat.changed(kinds.DEPLOYMENTS, metadata["namespace"], began)
         log.info("scaled", name=metadata["name"], namespace=metadata["namespace"], replicas=number)
 
-    async def _prune(self, obj: Manifest) -> Refusal | None:
+    async def _prune(self, obj: Manifest, *, patient: bool) -> Refusal | None:
         metadata = obj["metadata"]
         if "deletionTimestamp" in metadata:
             return None
@@ -145,7 +167,7 @@ class Converger:
         except NotFound:
             return None
         except KubeError as error:
-            if error.retryable:
+            if error.retryable and patient:
                 raise
             return _refusal(obj, error.status or 0, str(error))
         self._settled.pop(_place(obj), None)
@@ -156,6 +178,11 @@ class Converger:
             namespace=metadata["namespace"],
         )
         return None
+
+
+def _is_held(refusals: list[Refusal | None]) -> bool:
+    """Whether the Service may still select a track that shall go: its pods stay for so long."""
+    return any(refusal and refusal.kind == kinds.SERVICES.kind for refusal in refusals)
 
 
 def _place(obj: Manifest) -> Place:

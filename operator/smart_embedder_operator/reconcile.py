@@ -26,6 +26,10 @@ FIRST_LOOK_SECONDS = 8.0
 LOOK_GROWTH = 2.5
 
 
+# One passing failure is no news; as many in a row are, and within a second or two.
+FAILURES_TOLD = 3
+
+
 class Reconciler:
     """The work behind the queue's keys."""
 
@@ -50,6 +54,7 @@ class Reconciler:
         self._resync = resync_seconds
         self._jitter = jitter
         self._pauses: dict[Key, float] = {}
+        self._failures: dict[Key, int] = {}  # in a row, of those that may pass
         self.troubled: set[Key] = set()
         """Embedders that were not well at the last look: a change of the nodes may concern them."""
 
@@ -58,6 +63,7 @@ class Reconciler:
         try:
             return await self._reconcile(key)
         except KubeError as error:
+            self._failures[key] = self._failures.get(key, 0) + 1
             raise TryAgain(str(error), error.retry_after) from error
 
     async def _reconcile(self, key: Key) -> float | None:
@@ -74,14 +80,18 @@ class Reconciler:
 
     async def _bring_in_line(self, embedder: Manifest) -> bool:
         metadata = embedder["metadata"]
+        key = metadata["namespace"], metadata["name"]
+        patient = self._failures.get(key, 0) < FAILURES_TOLD - 1
         observed = await self._observer.observe(embedder)
-        self._note_trouble((metadata["namespace"], metadata["name"]), observed)
+        self._note_trouble(key, observed)
         decision = decide(embedder, self._cluster.platform, observed)
         if decision.objects is not None:
             refusals = await self._converger.converge(
-                decision.objects, decision.replicas, observed, metadata["uid"]
+                decision.objects, decision.replicas, observed, metadata["uid"], patient=patient
             )
             observed = msgspec.structs.replace(observed, refusals=refusals)
+        if patient or not observed.refusals:
+            self._failures.pop(key, None)
         status = conditions.evaluate(decision, observed)
         changed = await self._publisher.publish(embedder, status)
         self._show(embedder, status)
@@ -112,11 +122,13 @@ class Reconciler:
     def retire(self) -> None:
         """Another replica leads: what was seen here is no news to anybody any more."""
         self._pauses.clear()
+        self._failures.clear()
         self.troubled.clear()
         self._telemetry.retire()
 
     def _forget(self, key: Key) -> None:
         self._pauses.pop(key, None)
+        self._failures.pop(key, None)
         self.troubled.discard(key)
         self._publisher.forget(key)
         self._telemetry.forget(*key)

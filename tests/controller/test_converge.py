@@ -39,11 +39,15 @@ class Steps:
         self.heartbeat = Heartbeat()
         self.converger = Converger(kube, self.heartbeat)
 
-    async def __call__(self, *desired: Any, replicas: dict[str, int] | None = None) -> Any:
+    async def __call__(
+        self, *desired: Any, replicas: dict[str, int] | None = None, patient: bool = True
+    ) -> Any:
         selector = "smart-embedder.io/embedder=search"
         objects = [obj for kind in ALL for obj in await self.kube.list(kind, "ml", labels=selector)]
         observed = Observed(now=datetime.now(UTC), objects=tuple(objects))
-        return await self.converger.converge(desired, replicas or {}, observed, OWNER)
+        return await self.converger.converge(
+            desired, replicas or {}, observed, OWNER, patient=patient
+        )
 
 
 @pytest.fixture
@@ -188,6 +192,38 @@ async def test_a_passing_failure_ends_the_step_for_another_try(kube: Any, conver
     kube.refuse = lambda verb, *_: KubeError("busy", status=429) if verb == "apply" else None
     with pytest.raises(KubeError, match="busy"):
         await converge(SERVICE)
+
+
+async def test_without_patience_a_failure_is_reported_and_keeps_no_other_back(
+    kube: Any, converge: Steps
+) -> None:
+    await converge(child(kinds.CONFIG_MAPS))
+    kube.refuse = lambda verb, resource, _: (
+        KubeError("failed calling webhook", status=500)
+        if (verb, resource) == ("apply", kinds.NETWORK_POLICIES) or verb == "delete"
+        else None
+    )
+    refusals = await converge(child(kinds.NETWORK_POLICIES), DEPLOYMENT, patient=False)
+    assert [(one.kind, one.code) for one in refusals] == [
+        ("NetworkPolicy", 500),
+        ("ConfigMap", 500),
+    ]
+    assert kube.find(kinds.DEPLOYMENTS, "search", "ml")
+
+
+async def test_a_track_keeps_its_pods_while_the_service_cannot_leave_it(
+    kube: Any, converge: Steps
+) -> None:
+    gone = child(kinds.DEPLOYMENTS, "search-gone", spec={})
+    await converge(SERVICE, gone, DEPLOYMENT, replicas={"search": 5})
+    kube.refuse = lambda verb, resource, _: (
+        Forbidden("a policy", status=403) if (verb, resource) == ("apply", kinds.SERVICES) else None
+    )
+    moved = child(kinds.SERVICES, spec={"ports": [{"port": 9000}]})
+    (refusal,) = await converge(moved, DEPLOYMENT, replicas={"search": 0})
+    assert refusal.kind == "Service"
+    assert kube.find(kinds.DEPLOYMENTS, "search-gone", "ml")
+    assert kube.find(kinds.DEPLOYMENTS, "search", "ml")["spec"]["replicas"] == 5
 
 
 async def test_the_number_of_pods_is_said_apart_and_letting_go_of_it_changes_nothing(

@@ -17,7 +17,7 @@ from smart_embedder_operator.labels import common
 from smart_embedder_operator.observe import Observer
 from smart_embedder_operator.platform import Images, Platform
 from smart_embedder_operator.publish import Publisher
-from smart_embedder_operator.reconcile import Reconciler
+from smart_embedder_operator.reconcile import FAILURES_TOLD, Reconciler
 from smart_embedder_operator.telemetry import Telemetry
 from smart_embedder_operator.workqueue import TryAgain
 
@@ -218,6 +218,37 @@ async def test_a_refused_child_is_on_the_status_and_gone_when_it_is_taken(
     assert bench.condition("Ready")[1] != "QuotaExceeded"
 
 
+async def test_a_webhook_that_nobody_answers_for_is_on_the_status_after_a_few_tries(
+    bench: Bench, kube: Any
+) -> None:
+    bench.write()
+
+    def refuse(verb: str, resource: Any, _: str) -> KubeError | None:
+        if (verb, resource) == ("apply", kinds.SERVICES):
+            return KubeError('failed calling webhook "policy.example.com"', status=500)
+        return None
+
+    kube.refuse = refuse
+    for _ in range(FAILURES_TOLD - 1):
+        assert "status" not in bench.embedder
+        with pytest.raises(TryAgain, match=r"policy\.example\.com"):
+            await bench.look()
+    assert "status" not in bench.embedder
+    for _ in range(2):
+        with pytest.raises(TryAgain, match=r"policy\.example\.com"):
+            await bench.look()
+        assert bench.condition("Ready") == ("False", "ApplyFailed")
+    assert any(key[1] == "deployments" for key in kube.objects)
+    kube.refuse = lambda *_: None
+    await bench.settle()
+    assert bench.condition("Degraded") == ("False", "NoFault")
+    bench.write(service={"port": 9000})
+    kube.refuse = refuse
+    with pytest.raises(TryAgain):
+        await bench.look()
+    assert bench.condition("Degraded") == ("False", "NoFault")
+
+
 @pytest.mark.parametrize("status", [409, 429, 500, 503, None])
 async def test_a_failing_api_server_asks_for_another_try_and_names_when(
     bench: Bench, kube: Any, status: int | None
@@ -338,9 +369,13 @@ async def test_nothing_is_remembered_of_an_embedder_that_is_gone(bench: Bench, k
     bench.write()
     await bench.settle()
     assert bench.publisher._last
+    kube.faults.append(KubeError("busy", status=429))
+    await _try(bench)
+    assert bench.reconciler._failures
     kube.remove(kinds.EMBEDDERS, "search", "ml")
     await bench.look()
     assert not bench.publisher._last
+    assert not bench.reconciler._failures
 
 
 async def test_events_tell_the_turns_of_conditions_and_nothing_twice(

@@ -43,6 +43,8 @@ def _refused(refusal: Refusal) -> Reason:
         return refused
     if refusal.code == 404:
         return Reason.CRD_NOT_INSTALLED
+    if refusal.code >= 500 or refusal.code in {0, 408, 429}:
+        return Reason.APPLY_FAILED
     return Reason.FORBIDDEN if refusal.code == 403 else Reason.APPLY_REFUSED
 
 

@@ -21,6 +21,7 @@ class Reason(StrEnum):
     PODS_REFUSED = "PodsRefused"
     FORBIDDEN = "Forbidden"
     APPLY_REFUSED = "ApplyRefused"
+    APPLY_FAILED = "ApplyFailed"
     CRD_NOT_INSTALLED = "CRDNotInstalled"
     # Where the pods should run
     NO_GPU = "NoGPU"
@@ -88,6 +89,11 @@ ADVICE: dict[Reason, str] = {
         "to watchNamespaces."
     ),
     Reason.APPLY_REFUSED: "If spec.podTemplate or a label names this field, correct it there.",
+    Reason.APPLY_FAILED: (
+        "Where this names a webhook, mend it or delete its configuration (kubectl get "
+        "validatingwebhookconfigurations,mutatingwebhookconfigurations). The operator goes on "
+        "trying."
+    ),
     Reason.CRD_NOT_INSTALLED: "Install it, or switch the field off.",
     Reason.NO_GPU: (
         "Add a GPU node and its device plugin, or use hardware.profile cpu with a small model."

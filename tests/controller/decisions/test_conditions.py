@@ -468,6 +468,8 @@ def test_pods_with_different_vectors_behind_one_service_are_told(
         (403, "persistentvolumeclaims is forbidden: exceeded quota: team", "QuotaExceeded"),
         (403, "services is forbidden: User cannot patch", "Forbidden"),
         (422, "spec.template.spec.containers[0].image: Required value", "ApplyRefused"),
+        (500, 'failed calling webhook "policy.example.com"', "ApplyFailed"),
+        (429, "too many requests", "ApplyFailed"),
     ],
 )
 def test_what_the_api_server_refuses_is_told(
