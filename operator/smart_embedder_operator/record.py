@@ -2,11 +2,11 @@
 
 It is the operator's whole memory, and it lives beside the thing it describes: with it a track can
 be rebuilt as it was after the Embedder has been edited, and an upgrade of the operator can leave
-running pods alone.
+running pods alone. While vectors migrate, the track's preview Service has a copy, for when
+somebody deletes the ConfigMap.
 """
 
 import hashlib
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -94,12 +94,15 @@ def write(record: Record) -> str:
     return msgspec.json.encode(record, order="deterministic").decode()
 
 
-def records(observed: Observed) -> Iterator[tuple[Manifest, Record]]:
-    """Every track that left a readable record, oldest first, with its ConfigMap."""
-    for config_map in sorted(observed.of("ConfigMap"), key=_age):
-        text = (config_map["metadata"].get("annotations") or {}).get(RECORD)
-        if text is not None and (record := _read(text)) is not None:
-            yield config_map, record
+def records(observed: Observed) -> dict[str, Record]:
+    """Every track that left a readable record, by fingerprint, oldest first; copies come last."""
+    found: dict[str, Record] = {}
+    for kind in ("ConfigMap", "Service"):
+        for item in sorted(observed.of(kind), key=_age):
+            text = (item["metadata"].get("annotations") or {}).get(RECORD)
+            if text is not None and (record := _read(text)) is not None:
+                found.setdefault(record.fingerprint, record)
+    return found
 
 
 def _age(item: Manifest) -> str:

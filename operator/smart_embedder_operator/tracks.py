@@ -1,8 +1,8 @@
 """Which tracks an Embedder has, which one serves, and what the next step is. Pure.
 
 A track is everything that yields one meaning of vectors. Live objects are the only memory: the
-Service's selector says who serves, the records on the ConfigMaps say what each track was made
-from. At no time does one Service select two tracks.
+Service's selector says who serves, the tracks' records say what each was made from. At no time
+does one Service select two tracks.
 """
 
 from typing import Literal
@@ -57,7 +57,7 @@ class TrackPlan(Struct, frozen=True, kw_only=True):
 
 def plan(embedder: Embedder, profile: Profile, observed: Observed) -> TrackPlan:
     """Decide the tracks: what serves, what is prepared, what is kept, and so what goes."""
-    known = {record.fingerprint: record for _, record in records_.records(observed)}
+    known = records_.records(observed)
     asked = records_.meaning(embedder.spec.models, dtype_of(profile))
     target = _same(asked, known) or records_.fingerprint(asked)
     current = _current(embedder.name, known, observed) or target

@@ -55,7 +55,6 @@ def _network(embedder: Embedder, context: Context) -> Iterator[Manifest]:
         yield network_policy(embedder, context)
     yield service.service(embedder, context)
     yield service.metrics_service(embedder)
-    yield from service.preview_services(embedder, context)
     if spec.route is not None and context.platform.capabilities.http_route:
         yield http_route(embedder, spec.route)
 
@@ -63,6 +62,8 @@ def _network(embedder: Embedder, context: Context) -> Iterator[Manifest]:
 def _track(embedder: Embedder, context: Context, track: Track) -> Iterator[Manifest]:
     made = deployment.made(embedder, context, track)
     yield config.config_map(embedder, made)
+    if len(context.plan.tracks) > 1:
+        yield service.preview_service(embedder, made)
     if embedder.spec.cache.type == "PVC":
         yield cache.claim(embedder, track.fingerprint)
     job = _prewarm(embedder, track, made)

@@ -1,7 +1,9 @@
 """The Services of an Embedder: one to call, one to scrape, one to look at each track by. Pure."""
 
-from smart_embedder_operator.labels import COMPONENT, common, selector, track_selector
+from smart_embedder_operator import record
+from smart_embedder_operator.labels import COMPONENT, RECORD, common, selector, track_selector
 from smart_embedder_operator.observed import Manifest
+from smart_embedder_operator.record import Record
 from smart_embedder_operator.resources.config import METRICS_PORT
 from smart_embedder_operator.resources.context import Context
 from smart_embedder_operator.resources.manifest import build, present
@@ -62,25 +64,25 @@ def metrics_service(embedder: Embedder) -> Manifest:
     )
 
 
-def preview_services(embedder: Embedder, context: Context) -> list[Manifest]:
-    """While there is more than one track: each by itself."""
-    if len(context.plan.tracks) == 1:
-        return []
-    return [
-        build(
-            "v1",
-            "Service",
-            embedder,
-            name=preview_name(embedder.name, track.fingerprint),
-            labels=common(embedder.name) | {COMPONENT: "preview"},
-            spec={
-                "type": "ClusterIP",
-                "selector": track_selector(embedder.name, track.fingerprint),
-                "ports": [_http(embedder)],
-            },
-        )
-        for track in context.plan.tracks
-    ]
+def preview_service(embedder: Embedder, made: Record) -> Manifest:
+    """One track by itself, while there is more than one.
+
+    It holds a copy of the record: without the ConfigMap nobody would know any more what a track
+    was made from that the spec does not ask for.
+    """
+    return build(
+        "v1",
+        "Service",
+        embedder,
+        name=preview_name(embedder.name, made.fingerprint),
+        labels=common(embedder.name) | {COMPONENT: "preview"},
+        annotations={RECORD: record.write(made)},
+        spec={
+            "type": "ClusterIP",
+            "selector": track_selector(embedder.name, made.fingerprint),
+            "ports": [_http(embedder)],
+        },
+    )
 
 
 def preview_name(name: str, fingerprint: str) -> str:

@@ -274,6 +274,28 @@ def test_the_old_track_is_rebuilt_as_it_was_when_somebody_deletes_it(
     assert after["spec"]["template"] == before["spec"]["template"]
 
 
+@pytest.mark.parametrize("rollout", [MANUAL, {}])
+@pytest.mark.parametrize("track", ["old", "new"])
+def test_a_config_map_deleted_during_a_migration_comes_back_as_it_was(
+    world: Any, embedder: Write, rollout: dict[str, Any], track: str
+) -> None:
+    old = world.converge(embedder(rollout=rollout)).plan.target
+    edited = embedder(generation=2, models=QWEN, serving={"queueSize": 10}, rollout=rollout)
+    tracks = {"old": old, "new": world.step(edited).plan.target}
+    world.step(edited)
+    before = template(world, old)
+    gone = world.children.pop(("ConfigMap", f"search-{tracks[track]}"))
+    world.step(edited)
+    assert world.serving() == old
+    assert set(world.deployments()) == {f"search-{name}" for name in tracks.values()}
+    assert template(world, old) == before
+    back = world.child("ConfigMap", f"search-{tracks[track]}")
+    assert (back["data"], back["metadata"]["annotations"]) == (
+        gone["data"],
+        gone["metadata"]["annotations"],
+    )
+
+
 def test_a_mangled_record_only_means_a_new_start(world: Any, embedder: Write) -> None:
     track = world.converge(embedder()).plan.target
     config = world.child("ConfigMap", f"search-{track}")
