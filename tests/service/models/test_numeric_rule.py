@@ -31,13 +31,19 @@ Tensors = dict[str, torch.Tensor]
 Batch = Sequence[npt.NDArray[np.int32]]
 
 
-def draw(out: int, width: int, scale: float = 1.0) -> torch.Tensor:
-    dice = torch.Generator().manual_seed(out * width)
-    return torch.randn(out, width, generator=dice) * scale
+@pytest.fixture(scope="module", params=[0, 3])
+def number(request: pytest.FixtureRequest) -> int:
+    """Of the draw: the rule leaves little room, so one of these is the tightest of ten."""
+    found: int = request.param
+    return found
 
 
 @pytest.fixture(scope="module")
-def tensors() -> Tensors:
+def tensors(number: int) -> Tensors:
+    def draw(out: int, width: int, scale: float = 1.0) -> torch.Tensor:
+        dice = torch.Generator().manual_seed(out * width + 7919 * number)
+        return torch.randn(out, width, generator=dice) * scale
+
     found = {
         "embeddings.word_embeddings.weight": draw(SHAPE.vocabulary, SHAPE.width),
         "embeddings.position_embeddings.weight": draw(SHAPE.positions + 2, SHAPE.width),
@@ -59,8 +65,8 @@ def tensors() -> Tensors:
 
 
 @pytest.fixture(scope="module")
-def batch() -> Batch:
-    dice = np.random.default_rng(5)
+def batch(number: int) -> Batch:
+    dice = np.random.default_rng(5 + number)
     return [dice.integers(4, SHAPE.vocabulary, length).astype(np.int32) for length in LENGTHS]
 
 
