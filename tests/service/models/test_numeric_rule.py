@@ -31,9 +31,9 @@ Tensors = dict[str, torch.Tensor]
 Batch = Sequence[npt.NDArray[np.int32]]
 
 
-@pytest.fixture(scope="module", params=[0, 3])
+@pytest.fixture(scope="module", params=[2, 3])
 def number(request: pytest.FixtureRequest) -> int:
-    """Of the draw: the rule leaves little room, so one of these is the tightest of ten."""
+    """Of the draw: of ten the one with the least room, and one that other partings broke."""
     found: int = request.param
     return found
 
