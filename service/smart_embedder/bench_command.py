@@ -180,7 +180,7 @@ def _progress(scenario: str, total: int, out: TextIO) -> Callable[[int], None]:
 
 
 def _scenarios(value: str) -> list[str]:
-    names = [name.strip() for name in value.split(",") if name.strip()]
+    names = [name.strip() for name in value.split(",") if name.strip() not in ("", "all")]
     if unknown := [name for name in names if name not in SCENARIOS]:
         raise argparse.ArgumentTypeError(
             f"{', '.join(unknown)}: choose from {', '.join(SCENARIOS)}"
@@ -209,7 +209,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--max-batch-size", type=int, default=128, help="refuse a larger --batch-size; 0: no limit"
     )
     parser.add_argument(
-        "--scenarios", type=_scenarios, default=list(SCENARIOS), help="embed_dense,embed_full,…"
+        "--scenarios",
+        type=_scenarios,
+        default=list(SCENARIOS),
+        help="all, or embed_dense,embed_full,…",
     )
     parser.add_argument("--sleep-between", type=float, default=0, help="seconds between scenarios")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")

@@ -209,6 +209,11 @@ class Engine:
         """Every served model."""
         return self._roster.cards
 
+    @property
+    def aliases(self) -> dict[str, Card]:
+        """The models that were given another name, by that name."""
+        return self._roster.aliases
+
     def lookup(self, name: str | None = None, output: Output = Output.NONE) -> Card:
         """Return the model of that name or alias, or the default one for an output."""
         return self._roster.route(name, output)[0].card

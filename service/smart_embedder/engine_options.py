@@ -29,7 +29,7 @@ def engine_options(settings: Settings) -> EngineOptions:
         more=tuple(
             model for name in more if (model := _embedding(settings, name, None)) is not None
         ),
-        aliases=settings.model_aliases,
+        aliases=_aliases(settings),
         device=",".join(settings.multi_gpu_devices)
         if settings.multi_gpu_devices and settings.model_device == "auto"
         else settings.model_device,
@@ -57,6 +57,12 @@ def _names(settings: Settings) -> list[str | None]:
     dense = _full(settings.dense_embedding_model)
     more = [name for name in listed if name not in (embedding, dense, reranker)]
     return [embedding, None if dense == embedding else dense, reranker, *more]
+
+
+def _aliases(settings: Settings) -> dict[str, str]:
+    """A model that MODELS calls by a short name is listed by that name too."""
+    listed = {name: full for name in settings.models if (full := _full(name)) and full != name}
+    return listed | settings.model_aliases
 
 
 def _full(name: str | None) -> str | None:

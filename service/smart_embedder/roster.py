@@ -38,6 +38,11 @@ class Roster:
         self._cards = dict(cards)
         self._names = _names(options, self._cards)
         self._defaults = _defaults(options)
+        self.aliases = {
+            alias: self._cards[self._names[alias.lower()]]
+            for alias in options.aliases
+            if alias.lower() in self._names
+        }
 
     @property
     def cards(self) -> list[Card]:

@@ -19,17 +19,29 @@ _MODELS = {
     "reranker": {"bge": "BAAI/bge-reranker-v2-m3", "qwen": "Qwen/Qwen3-Reranker-0.6B"},
 }
 _VARIABLES = {"dense": "dense_embedding_model", "reranker": "reranker_model"}
+_OTHER_WORDS = {"host": ["--hostname"], "model_device": ["--device"]}
 _QUESTIONS = {"dense": "Dense vectors from", "reranker": "Reranker"}
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the command."""
-    parser = commands.add_parser("serve", help="start the service")
-    parser.add_argument("--host", help="address to listen on (HOST)")
-    parser.add_argument("--port", type=int, help="port to listen on (PORT)")
-    parser.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps (MODEL_DEVICE)")
+    parser = commands.add_parser(
+        "serve", help="start the service", usage="%(prog)s [flag ...]", allow_abbrev=False
+    )
     parser.add_argument("--dense", choices=_MODELS["dense"], help="dense vectors from BGE or Qwen")
     parser.add_argument("--reranker", choices=_MODELS["reranker"], help="rerank with BGE or Qwen")
+    settings = parser.add_argument_group("settings", "each is a variable too; a flag wins over it")
+    for name, field in Settings.model_fields.items():
+        if name.startswith("hf_"):  # the hub's own library reads the variable
+            continue
+        flag = settings.add_argument(
+            f"--{name.replace('_', '-')}",
+            *_OTHER_WORDS.get(name, ()),
+            metavar=name.upper(),
+            help=(field.description or "").replace("%", "%%"),
+        )
+        if field.annotation is bool:
+            flag.nargs, flag.const = "?", "true"  # a switch may stand alone
     parser.set_defaults(run=run)
 
 
@@ -92,7 +104,7 @@ def share_the_cores(environ: MutableMapping[str, str]) -> None:
 
 
 def _flags(args: argparse.Namespace) -> dict[str, Any]:
-    flags = {"host": args.host, "port": args.port, "model_device": args.device}
+    flags = {name: getattr(args, name, None) for name in Settings.model_fields}
     for kind, variable in _VARIABLES.items():
         if chosen := getattr(args, kind):
             flags[variable] = _MODELS[kind][chosen]

@@ -128,6 +128,8 @@ class Process:
         return await self._leave()
 
     async def _start(self) -> bool:
+        told = self._settings.model_dump(mode="json", include=self._settings.model_fields_set)
+        log.info("runtime_config", **told)
         try:
             await self._engine.start()
         except Exception as error:  # noqa: BLE001 - whatever it is, the process says so and ends
@@ -137,7 +139,12 @@ class Process:
             return False
         _forget_garbage()
         self._lifecycle.become(State.READY)
-        log.info("ready", models=[card.name for card in self._engine.models])
+        names = [card.name for card in self._engine.models]
+        if self._settings.enable_warmup:
+            log.info("warmup_ok", models=names)
+        if reranker := self._engine.options.reranker:
+            log.info("Reranker ready.", model=reranker.name)
+        log.info("Server ready to accept requests", models=names)
         return True
 
     async def _leave(self) -> Exit:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, SecretStr, ValidationError, field_validator
+from pydantic_core import from_json
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from smart_embedder.environment import InvalidSettings, PrefixedVariables, refuse_unknown
@@ -63,14 +64,18 @@ class Settings(BaseSettings):
     models: Words = setting(
         (),
         "Models to serve by name, comma-separated; the first is the embedding model unless that"
-        " is set, the others are reachable by name",
+        " is set, the others are reachable by name (required there)",
         origin=OPENAI,
     )
     model_id: str | None = setting(
-        None, "The embedding model, when EMBEDDING_MODEL is not set", origin=EMBED_V1
+        None,
+        "The embedding model, when EMBEDDING_MODEL is not set (./Qwen3-Embedding-0.6B there)",
+        origin=EMBED_V1,
     )
     model_name: str | None = setting(
-        None, "The reranker, when RERANKER_MODEL is not set", origin=RERANKER
+        None,
+        "The reranker, when RERANKER_MODEL is not set (Qwen/Qwen3-Reranker-0.6B there)",
+        origin=RERANKER,
     )
     model_aliases: Pairs = setting(
         {}, "Names that requests may use, as `alias=model` pairs, comma-separated"
@@ -81,7 +86,7 @@ class Settings(BaseSettings):
     dense_revision: str | None = setting(None, "Branch, tag or commit of the dense model")
     reranker_revision: str | None = setting(None, "Branch, tag or commit of the reranker")
     dtype: Literal["auto", "float32", "float16", "bfloat16", "int8"] = setting(
-        "auto", "Precision of the weights; auto follows the device", origin=EMBED_V1
+        "auto", "Precision of the weights; auto follows the device (float16 there)", origin=EMBED_V1
     )
     pooling: Literal["cls", "mean", "last"] | None = setting(
         None, "How tokens become one dense vector; unset, the model's own", origin=EMBED_V1
@@ -117,23 +122,26 @@ class Settings(BaseSettings):
         (), "Devices that each hold the models, when MODEL_DEVICE is auto", origin=EMBEDDER
     )
     torch_threads: int | None = setting(
-        None, "Threads of a CPU forward pass; unset, the cores at hand", origin=RERANKER
+        None, "Threads of a CPU forward pass; unset, the cores at hand (4 there)", origin=RERANKER
     )
     tokenization_workers: int | None = setting(
         None, "Texts tokenized in parallel; unset, the cores at hand", origin=EMBED_V1
     )
     max_batch_tokens: int | None = setting(
-        None, "Tokens of one forward pass; unset, from the device's memory", origin=EMBED_V1
+        None,
+        "Tokens of one forward pass; unset, from the device's memory (1384 there)",
+        origin=EMBED_V1,
     )
     max_batch_requests: int | None = setting(
-        None, "Texts of one forward pass; unset, only tokens count", origin=EMBED_V1
+        None, "Texts of one forward pass; unset, only tokens count (5 there)", origin=EMBED_V1
     )
     batch_size: int | None = setting(
-        None, "The same, when MAX_BATCH_REQUESTS is not set", origin=RERANKER
+        None, "The same, when MAX_BATCH_REQUESTS is not set (32 there)", origin=RERANKER
     )
     qwen_rerank_batch_size: int | None = setting(
         None,
-        "Pairs of the longest length whose memory one pass of Qwen3-Reranker may take",
+        "Pairs of the longest length whose memory one pass of Qwen3-Reranker may take; unset, from"
+        " the device's memory (16 there)",
         origin=EMBEDDER,
         scope="reranking",
     )
@@ -186,7 +194,7 @@ class Settings(BaseSettings):
         32, "Texts in one request (2 there)", origin=EMBED_V1, scope="/api/v1/embed, TEI"
     )
     max_concurrent_requests: int | None = setting(
-        None, "Instead of MAX_QUEUE_SIZE, which it overrides", origin=EMBED_V1
+        None, "Instead of MAX_QUEUE_SIZE, which it overrides (1 there)", origin=EMBED_V1
     )
     max_batch_size: int = setting(
         2048,
@@ -226,14 +234,16 @@ class Settings(BaseSettings):
     # HTTP
     host: str = setting("0.0.0.0", "Address to listen on")  # noqa: S104 - a server in a pod
     port: int = setting(
-        8000, "Port to listen on (8080 in the /api/v1/embed server)", origin=EMBEDDER
+        8000,
+        "Port to listen on (8080 in the /api/v1/embed server, 8004 in the rerank server)",
+        origin=EMBEDDER,
     )
     metrics_port: int = setting(9090, "A port for /metrics alone; 0 for none")
     enable_metrics: bool = setting(True, "Serve /metrics", origin=OPENAI)
     compress_responses: bool = setting(
         False, "Compress (zstd, gzip) for clients that accept it; vectors hardly shrink"
     )
-    uvicorn_workers: Literal[1] = setting(
+    uvicorn_workers: Annotated[int, Field(ge=1, le=1)] = setting(
         1, "Processes; one, because each would hold the models", origin=RERANKER
     )
     uvicorn_max_connections: int = setting(
@@ -268,7 +278,9 @@ class Settings(BaseSettings):
     json_output: bool = setting(False, "JSON lines instead of readable ones", origin=EMBED_V1)
     otlp_endpoint: str | None = setting(None, "Where spans are sent", origin=EMBED_V1)
     otlp_service_name: str = setting(
-        "smart-embedder", "The service's name in traces", origin=EMBED_V1
+        "smart-embedder",
+        "The service's name in traces (s3-embedding.server there)",
+        origin=EMBED_V1,
     )
 
     # The hub; read by its own library too
@@ -294,6 +306,16 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return _words(value) if isinstance(value, str) else value
+
+    @field_validator("prompts", mode="before")
+    @classmethod
+    def _object(cls, value: object) -> object:
+        return from_json(value) if isinstance(value, str) else value
+
+    @field_validator("pooling", mode="before")
+    @classmethod
+    def _last(cls, value: object) -> object:
+        return "last" if value == "last-token" else value  # TEI's word for it
 
     @field_validator("log_level", mode="before")
     @classmethod

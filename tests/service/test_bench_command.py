@@ -148,6 +148,10 @@ def test_a_batch_above_the_guardrail_is_refused_and_zero_lifts_it(serve: Serve) 
     assert bench_command.run(parse(*flags, "--max-batch-size", "0"), io.StringIO(), err) == 0
 
 
+def test_all_scenarios_may_be_asked_for_in_one_word() -> None:
+    assert parse("--scenarios", "all").scenarios == parse().scenarios
+
+
 def test_an_unknown_scenario_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse("--scenarios", "embed_dense,embed_sparse")

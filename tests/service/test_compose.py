@@ -57,6 +57,8 @@ class Service(msgspec.Struct, forbid_unknown_fields=True):
     image: str
     build: Build
     container_name: str
+    entrypoint: list[str] | None = None
+    command: list[str] = []
     environment: list[str] = []
     env_file: list[EnvFile] = []
     ports: list[str] = []
@@ -136,6 +138,22 @@ def test_every_variable_that_is_handed_on_is_a_setting() -> None:
     names = {entry.partition("=")[0] for kind in ("gpu", "cpu") for entry in read(kind).environment}
     unknown = {name for name in names if name.lower() not in Settings.model_fields}
     assert unknown == {"PYTORCH_CUDA_ALLOC_CONF"}  # torch reads it itself
+
+
+def test_a_command_in_the_image_need_not_be_the_services() -> None:
+    gpu = read("gpu")
+    assert (gpu.entrypoint, gpu.command) == ([], ["smart-embedder", "serve"])
+
+
+def test_every_limit_of_the_hybrid_server_is_handed_on() -> None:
+    names = {entry.partition("=")[0] for entry in read("gpu").environment}
+    limits = {
+        name.upper()
+        for name, field in Settings.model_fields.items()
+        if name.startswith(("bge_", "qwen_", "rate_limit_", "rerank_"))
+        or name == "max_input_length"
+    }
+    assert limits <= names
 
 
 def test_only_this_machine_can_connect_and_the_port_moves_outside_only() -> None:

@@ -132,12 +132,15 @@ async def test_a_text_too_long_is_refused_by_its_index_in_the_whole_request(make
 
 async def test_names_aliases_and_default_find_a_model(make_model, loader_of) -> None:
     options = EngineOptions(
-        embedding=ModelOptions(name="org/m"), reranker=None, aliases={"Ada": "org/m"}
+        embedding=ModelOptions(name="org/m"),
+        reranker=None,
+        aliases={"Ada": "org/m", "Bea": "not/served"},
     )
     async with Engine(options, loader=loader_of({"org/m": make_model("org/m")})) as engine:
         assert [card.name for card in engine.models] == ["org/m"]
         for name in ("org/m", "ORG/M", "m", "ada", "default", None):
             assert engine.lookup(name).name == "org/m"
+        assert {name: card.name for name, card in engine.aliases.items()} == {"Ada": "org/m"}
         with pytest.raises(ModelNotFound):
             await engine.embed(["a"], model="other")
         with pytest.raises(ModelNotFound):

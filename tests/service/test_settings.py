@@ -1,13 +1,15 @@
 """Settings: names, order, checks, and the page that lists them."""
 
+import argparse
 import io
 import re
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from smart_embedder import config_command
+from smart_embedder import config_command, serve_command
 from smart_embedder.engine_options import engine_options
 from smart_embedder.environment import InvalidSettings, fill_from_file, is_service_link
 from smart_embedder.serve_command import asked, careful, greeting
@@ -62,6 +64,27 @@ def test_the_hybrid_servers_defaults_hold(name: str, default: int) -> None:
     assert getattr(read_settings(), name) == default
 
 
+def test_the_rerank_servers_own_file_is_taken_as_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = """MODEL_NAME=Qwen/Qwen3-Reranker-0.6B BATCH_SIZE=32 TORCH_THREADS=4 MAX_DOCUMENTS=100
+    UVICORN_WORKERS=1 UVICORN_MAX_CONNECTIONS=2000 UVICORN_LIMIT_CONCURRENCY=1000
+    UVICORN_BACKLOG=2048 UVICORN_TIMEOUT_KEEP_ALIVE=5 ENABLE_LOGGING=true LOG_LEVEL=INFO"""
+    for line in said.split():
+        monkeypatch.setenv(*line.split("="))
+    settings = read_settings()
+    assert (settings.model_name, settings.batch_size) == ("Qwen/Qwen3-Reranker-0.6B", 32)
+    assert settings.model_copy(
+        update={"model_name": None, "batch_size": None, "torch_threads": None}
+    ) == Settings.model_construct(_fields_set=settings.model_fields_set)
+    monkeypatch.setenv("UVICORN_WORKERS", "2")
+    with pytest.raises(InvalidSettings, match="UVICORN_WORKERS"):
+        read_settings()
+
+
+def test_teis_word_for_the_last_token_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POOLING", "last-token")
+    assert read_settings().pooling == "last"
+
+
 def test_hostname_is_never_read() -> None:
     assert "hostname" not in Settings.model_fields
 
@@ -90,6 +113,50 @@ def test_a_flag_wins_over_our_prefix_and_that_over_the_plain_name(
     monkeypatch.setenv("SMART_EMBEDDER_PORT", "1002")
     settings = read_settings(port=1003)
     assert (settings.max_queue_size, settings.port) == (2, 1003)
+
+
+def flags(*words: str) -> dict[str, Any]:
+    parser = argparse.ArgumentParser()
+    serve_command.add_parser(parser.add_subparsers())
+    return serve_command._flags(parser.parse_args(["serve", *words]))
+
+
+def test_every_setting_but_the_hubs_is_a_flag_with_the_value_of_its_variable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said = {
+        "MODELS": "bge-m3,embedding-gemma-300m",
+        "MODEL_ALIASES": "small=bge-m3",
+        "PROMPTS": '{"query": "find: "}',
+        "API_KEY": "s3cret",
+        "TRUSTED_PROXIES": "10.0.0.0/8",
+        "MAX_BATCH_TOKENS": "1384",
+        "BATCH_WINDOW_MS": "2.5",
+        "JSON_OUTPUT": "true",
+    }
+    words = [word for name in said for word in (f"--{name.lower().replace('_', '-')}", said[name])]
+    by_flags = read_settings(**flags(*words))
+    for name, value in said.items():
+        monkeypatch.setenv(name, value)
+    assert by_flags == read_settings()
+    every = {name for name in Settings.model_fields if not name.startswith("hf_")}
+    texts = [f"--{name.replace('_', '-')}=x" for name in sorted(every)]
+    assert set(flags(*texts)) == every
+
+
+def test_a_switch_stands_alone_and_two_settings_have_a_second_word() -> None:
+    settings = read_settings(**flags("--json-output", "--hostname", "::1", "--device", "cpu"))
+    assert (settings.json_output, settings.host, settings.model_device) == (True, "::1", "cpu")
+
+
+def test_a_flag_with_a_wrong_value_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(InvalidSettings, match="MAX_CONCURRENT"):
+        read_settings(**flags("--max-concurrent", "many"))
+    with pytest.raises(InvalidSettings, match="PROMPTS"):
+        read_settings(**flags("--prompts", "find: "))
+    with pytest.raises(SystemExit):
+        flags("--max-conc", "2")
+    assert "--max-conc" in capsys.readouterr().err
 
 
 def test_a_typo_in_our_prefix_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,6 +263,10 @@ def test_the_models_of_each_server_are_found_under_its_own_names(
 def test_further_models_are_served_beside_the_first() -> None:
     options = engine_options(Settings(models=("bge-m3", "embedding-gemma-300m")))
     assert [model.name for model in options.more] == ["google/embeddinggemma-300m"]
+    assert options.aliases == {
+        "bge-m3": "BAAI/bge-m3",
+        "embedding-gemma-300m": "google/embeddinggemma-300m",
+    }
 
 
 @pytest.mark.parametrize(

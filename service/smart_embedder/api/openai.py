@@ -1,6 +1,7 @@
 """OpenAI's embeddings and models, as its own clients and LangChain's speak them.
 
-`input` may be a text, texts, token ids or lists of token ids; vectors go as numbers or base64.
+`input` may be a text, texts, token ids or lists of token ids; vectors go as numbers or base64. An
+answer calls a model what its request called it.
 """
 
 from typing import Annotated, Literal, Self
@@ -113,24 +114,26 @@ async def embed(body: EmbeddingsRequest, call: Call) -> EmbeddingsResponse:
     tokens = sum(found.tokens)
     return EmbeddingsResponse(
         data=[Embedding(index, shape(row)) for index, row in enumerate(found.dense_rows)],
-        model=found.cards[Output.DENSE].name,
+        model=body.model or found.cards[Output.DENSE].name,
         usage=Usage(tokens, tokens),
     )
 
 
 async def list_models(_: None, call: Call) -> Models:
-    """Answer GET /v1/models."""
-    return Models([_model(card) for card in call.engine.models])
+    """Answer GET /v1/models: every model, then the aliases that were set for some of them."""
+    served = {card.name: card for card in call.engine.models} | call.engine.aliases
+    return Models([_model(name, card) for name, card in served.items()])
 
 
 async def show_model(_: None, call: Call) -> Model:
     """Answer GET /v1/models/{id}; an id may hold slashes."""
-    return _model(call.engine.lookup(call.params["model"].lstrip("/")))
+    name = call.params["model"].lstrip("/")
+    return _model(name, call.engine.lookup(name))
 
 
-def _model(card: Card) -> Model:
+def _model(name: str, card: Card) -> Model:
     return Model(
-        id=card.name,
+        id=name,
         created=0,
         owned_by=card.name.partition("/")[0],
         dimensions=card.dimensions,

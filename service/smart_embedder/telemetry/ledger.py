@@ -24,6 +24,9 @@ GONE = 499
 """nginx's status for a client that left before its answer; nobody receives it."""
 SOON_SECONDS = 0.1
 
+_STEMS = {Kind.EMBED: "embedding", Kind.RERANK: "rerank"}
+"""The metrics' words."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -124,7 +127,7 @@ class Ledger:
 def _line(visit: Visit, call: Call, kind: Kind, outcome: str) -> dict[str, object]:
     """The one line of the log that a request leaves."""
     line: dict[str, object] = {
-        "message": "request",
+        "message": f"{_STEMS[kind]}_request",
         "level": "info",
         "timestamp": datetime.fromtimestamp(visit.ended, UTC).isoformat(),
         "request_id": call.headers["x-request-id"],

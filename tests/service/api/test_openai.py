@@ -113,7 +113,10 @@ async def test_a_request_may_choose_among_the_served_models_by_a_short_name(
     client: httpx.AsyncClient,
 ) -> None:
     body = await embed(client, "a", model="embedding")
-    assert body["model"] == "fake/embedding"
+    assert body["model"] == "embedding"
+    assert (await embed(client, "a"))["model"] == "fake/embedding"
+    shown = (await client.get("/v1/models/embedding")).json()
+    assert (shown["id"], shown["dimensions"]) == ("embedding", 8)
 
 
 async def test_openais_own_client_reads_answers_and_errors(client: httpx.AsyncClient) -> None:

@@ -20,6 +20,8 @@ class Live(Protocol):
     """What the fixture gives."""
 
     url: str
+    token: str
+    log: Path
     headers: dict[str, str]
 
 
@@ -180,6 +182,16 @@ def test_a_ranking_falls_from_best_to_worst(name: str, live: Live) -> None:
     ]
     assert scores == sorted(scores, reverse=True)
     assert all(0 <= score <= 1 for score in scores)
+
+
+def test_the_start_is_told_in_the_words_that_people_wait_for(live: Live) -> None:
+    lines = [json.loads(line) for line in live.log.read_text().splitlines() if line[:1] == "{"]
+    told = [line["message"] for line in lines]
+    words = ["runtime_config", "warmup_ok", "Reranker ready.", "Server ready to accept requests"]
+    assert [word for word in told if word in words] == words
+    config = lines[told.index("runtime_config")]
+    assert config["reranker_model"] == "demo/bge-reranker-v2-m3"
+    assert live.token not in live.log.read_text()
 
 
 @pytest.mark.parametrize("slash", ["/embeddings", "/embeddings/"])

@@ -61,7 +61,7 @@ async def test_a_request_leaves_one_line_that_says_what_it_was(
             headers={"X-Request-Id": "order-66"},
         )
 
-    [line] = [line for line in written.lines if line["message"] == "request"]
+    [line] = [line for line in written.lines if line["message"] == "embedding_request"]
     assert line["request_id"] == "order-66"
     assert (line["dialect"], line["texts"], line["status"]) == ("native", 2, 200)
     assert {"tokens", "tokenize_ms", "queue_ms", "inference_ms", "total_ms", "model"} <= line.keys()
@@ -87,8 +87,10 @@ async def test_probes_leave_no_line(make_watched: MakeWatched, written: Written)
     async with make_watched(page=written.page) as client:
         await client.get("/health")
         await client.get("/metrics")
+        await client.post("/rerank", json={"query": "q", "passages": ["p"]})
 
-    assert [line for line in written.lines if line["message"] == "request"] == []
+    requests = [line["message"] for line in written.lines if "_request" in line["message"]]
+    assert requests == ["rerank_request"]
 
 
 def test_the_loggers_of_libraries_go_the_same_way(written: Written) -> None:
