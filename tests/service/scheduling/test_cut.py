@@ -163,6 +163,31 @@ def test_interactive_goes_first_and_bulk_gets_its_turn() -> None:
     assert order == (["quick"] * INTERACTIVE_PASSES + ["bulk"]) * 2
 
 
+def test_a_bulk_pass_between_queries_is_half_as_long() -> None:
+    queue = Queue[str]()
+    queue.push("bulk", "m", (Lane.BULK, "a"), [(8, slot) for slot in range(100)])
+    whole = BUDGETS["m"] // 8
+
+    def taken() -> tuple[str, int]:
+        [(owner, slots)] = queue.take(BUDGETS, 1000)
+        return owner, len(slots)
+
+    assert taken() == ("bulk", whole)
+    for _ in range(2):
+        queue.push("query", "m", (Lane.INTERACTIVE, "b"), [(8, 0)])
+        assert taken() == ("query", 1)
+        assert taken() == ("bulk", whole // 2)
+    assert taken() == ("bulk", whole)
+
+
+def test_a_turn_that_bulk_had_to_wait_for_is_a_whole_pass() -> None:
+    [pile] = _piles([("m", (Lane.BULK, "a"), [8] * 100)])
+    for run, tokens in ((INTERACTIVE_PASSES, 64), (INTERACTIVE_PASSES - 1, 32)):
+        chosen = _cut([pile], interactive_run=run)
+        assert chosen is not None
+        assert chosen.tokens == tokens
+
+
 def test_a_short_text_does_not_wait_for_a_long_mate_of_its_own_client() -> None:
     long, short = [(60, 0)], [(5, 0)]
     client = (Lane.INTERACTIVE, "a")
