@@ -121,7 +121,9 @@ class NodeFiles:
     def _write(self, name: str, content: str) -> str:
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
+        # kube-proxy ends when its file is written, whatever is in it, and `up` may come again.
+        if not path.is_file() or path.read_text() != content:
+            path.write_text(content)
         return str(path)
 
 

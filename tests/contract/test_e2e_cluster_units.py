@@ -118,6 +118,19 @@ def test_a_node_fetches_images_from_nowhere_but_the_clusters_registry(
     assert set(re.findall(r"http[^\"]*", hosts)) == {Layout("test").registry}
 
 
+def test_a_file_that_says_the_same_again_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("e2e.cluster.layout.STATE", tmp_path)
+    files = NodeFiles(Layout("test"), 1)
+    files.containerd()
+    before = (files.folder / "containerd.toml").stat().st_mtime_ns
+
+    files.containerd()
+
+    assert (files.folder / "containerd.toml").stat().st_mtime_ns == before
+
+
 @pytest.fixture
 def layout(tmp_path: Path) -> Path:
     """An OCI layout with two tags of one image."""
