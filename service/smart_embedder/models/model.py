@@ -21,6 +21,9 @@ Side = Literal["start", "end"]
 Text = str | Sequence[int]
 """A text, or its token ids where a dialect lets the client tokenize."""
 
+RECIPES: Mapping[str, int] = {"int8": 2}
+"""How a dtype rounds where that is ours to choose: raised by a change that moves its vectors."""
+
 
 class Output(enum.Flag):
     """What one text can be turned into."""
@@ -60,7 +63,9 @@ class Card:
     @property
     def fingerprint(self) -> str:
         """Two vectors may be compared only when this is equal."""
-        facts = (self.name, self.revision, self.dtype, self.engine, self.pooling, self.max_tokens)
+        recipe = f" {RECIPES[self.dtype]}" if self.dtype in RECIPES else ""
+        dtype = self.dtype + recipe
+        facts = (self.name, self.revision, dtype, self.engine, self.pooling, self.max_tokens)
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:12]
 
 

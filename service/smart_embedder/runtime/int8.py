@@ -1,7 +1,8 @@
 """The product in int8: bytes times bytes, one range a token and one scale for each row of weights.
 
 A range of its own for each token keeps a text's vector independent of its batch mates. Where the
-processor's byte product is not to be trusted, the same numbers are computed slowly.
+processor's byte product is not to be trusted, the same numbers are computed slowly. Whoever changes
+the numbers raises `RECIPES` in `models.model`: vectors of two recipes must not be compared.
 """
 
 from functools import cache
