@@ -9,7 +9,7 @@ import contextlib
 import gc
 import signal
 import socket
-from collections.abc import Coroutine, Iterator
+from collections.abc import Collection, Coroutine, Iterator
 from enum import IntEnum
 from typing import Any
 
@@ -30,7 +30,7 @@ from smart_embedder.telemetry.telemetry import Telemetry
 log = structlog.get_logger(__name__)
 
 _LAST_WORDS_SECONDS = 2.0
-"""For answers that say 503 to leave, when time is already over."""
+"""For answers to leave, when time is already over."""
 
 
 class Exit(IntEnum):
@@ -39,7 +39,7 @@ class Exit(IntEnum):
     DONE = 0
     NOT_STARTED = 3
     CUT_SHORT = 4
-    """Some admitted requests were answered 503, because the time to finish them was over."""
+    """Some admitted requests were answered 503 or not read, because their time was over."""
 
 
 class PortTaken(StartupFailed):
@@ -97,6 +97,8 @@ class Process:
         self._lifecycle = lifecycle
         self._telemetry = telemetry
         self._signals = Signals()
+        self._ends = 0.0
+        """When the time to finish is over, on the loop's clock."""
 
     async def run(self) -> Exit:
         """Serve until a signal or a failed start."""
@@ -108,13 +110,15 @@ class Process:
         with self._signals.handled():
             async with asyncio.TaskGroup() as group:
                 servers = [_Server(config) for config in self._configs()]
-                for server, listener in zip(servers, listeners, strict=True):
+                serving = [
                     group.create_task(server.serve(sockets=[listener]))
+                    for server, listener in zip(servers, listeners, strict=True)
+                ]
                 try:
-                    return await self._live()
+                    code = await self._live()
                 finally:
-                    for server in servers:
-                        server.should_exit = True
+                    left = await self._hang_up(servers, serving)
+        return Exit.CUT_SHORT if code is Exit.DONE and not left else code
 
     async def _live(self) -> Exit:
         starting = asyncio.create_task(self._start())
@@ -154,6 +158,7 @@ class Process:
         log.info("draining", delay=settings.drain_delay, budget=settings.drain_seconds)
         await self._unless_hurried(asyncio.sleep(settings.drain_delay), settings.drain_delay + 1)
         lifecycle.closing = True
+        self._ends = asyncio.get_running_loop().time() + settings.drain_seconds
         finished = await self._unless_hurried(lifecycle.idle(), settings.drain_seconds)
         await self._engine.stop(drain_seconds=0)
         if not finished:
@@ -165,7 +170,21 @@ class Process:
         log.info("stopped")
         return Exit.DONE if finished else Exit.CUT_SHORT
 
-    async def _unless_hurried(self, wait: Coroutine[Any, Any, None], seconds: float) -> bool:
+    async def _hang_up(
+        self, servers: Collection["_Server"], serving: Collection["asyncio.Task[None]"]
+    ) -> bool:
+        """Let the answers leave, and say whether all did; who does not read them holds nobody."""
+        for server in servers:
+            server.should_exit = True
+        hurried, now = self._signals.hurried, asyncio.get_running_loop().time()
+        left = 0.0 if hurried.is_set() else self._ends - now
+        hurried.clear()
+        all_left = await self._unless_hurried(asyncio.wait(serving), max(left, _LAST_WORDS_SECONDS))
+        for server in servers:
+            server.force_exit = True
+        return all_left
+
+    async def _unless_hurried(self, wait: Coroutine[Any, Any, object], seconds: float) -> bool:
         """Wait; True when it came to its end before the time was over or a second signal came."""
         task = asyncio.create_task(wait)
         await _until_either(task, self._signals.hurried, seconds)

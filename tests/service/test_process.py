@@ -127,6 +127,13 @@ async def _answering(client: httpx.AsyncClient) -> None:
             return
 
 
+async def _answering_no_more(client: httpx.AsyncClient) -> None:
+    """Wait until no connection is taken."""
+    with pytest.raises(httpx.TransportError):
+        while True:
+            await client.get("/health/live")
+
+
 async def test_everything_admitted_is_answered_and_later_work_is_told_to_go(start: Start) -> None:
     # 200 texts of 30 tokens keep the device busy for four seconds, well beyond the delay.
     async with start(token_seconds=0.7e-3, DRAIN_DELAY="1") as service:
@@ -173,6 +180,38 @@ async def test_the_end_of_the_budget_fails_what_is_left(start: Start) -> None:
     assert answer.status_code == 503
     assert answer.json()["error"]["code"] == "unavailable"
     assert code == 4
+
+
+@asynccontextmanager
+async def one_who_does_not_read(client: httpx.AsyncClient) -> AsyncIterator[None]:
+    """Ask for more than any buffer holds, and read the first byte of it."""
+    ask = {"sentences": [f"{number} {'word ' * 200}" for number in range(500)]}
+    body = json.dumps(ask | {"return_colbert": True}).encode()
+    head = f"POST /embeddings/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    url = client.base_url
+    reader, writer = await asyncio.open_connection(url.host, url.port, limit=1)
+    writer.write(head.encode() + body)
+    await reader.readexactly(1)
+    try:
+        yield
+    finally:
+        writer.transport.abort()
+
+
+async def test_a_client_that_does_not_read_its_answer_holds_the_process_no_longer_than_the_budget(
+    start: Start,
+) -> None:
+    async with start(DRAIN_SECONDS="0.1") as service, one_who_does_not_read(service.client):
+        service.signal()
+        assert await service.process.wait() == 4
+
+
+async def test_a_second_signal_waits_for_no_client_that_does_not_read(start: Start) -> None:
+    async with start(DRAIN_SECONDS="600") as service, one_who_does_not_read(service.client):
+        service.signal()
+        await _answering_no_more(service.client)
+        service.signal()
+        assert await service.process.wait() == 4
 
 
 async def test_an_idle_service_leaves_at_once(start: Start) -> None:
