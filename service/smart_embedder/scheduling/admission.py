@@ -46,6 +46,9 @@ class Door:
         self.inside: set[Ticket] = set()
         self.tokens = dict.fromkeys(Lane, 0)
         """Admitted and not yet computed."""
+        self.empty = asyncio.Event()
+        """Nobody is inside."""
+        self.empty.set()
         self._slots = {
             Kind.EMBED: options.max_queue_requests,
             Kind.RERANK: options.max_rerank_requests,
@@ -70,6 +73,7 @@ class Door:
         if refusal:
             self._observer.refused(ticket.kind, _reason(refusal))
             raise refusal
+        self._observer.admitted(ticket.kind, ticket.lane, ticket.texts)
 
     def settle(self, ticket: Ticket, tokens: int) -> None:
         """Replace the estimate of a request's tokens by what is left to compute."""
@@ -81,7 +85,7 @@ class Door:
         self.settle(ticket, max(ticket.tokens - tokens, 0))
 
     def leave(self, ticket: Ticket) -> None:
-        """Give the place of an answered request to the first who waits and fits."""
+        """Give what an answered request held to those who wait and fit, the first before all."""
         self.settle(ticket, 0)
         self.inside.discard(ticket)
         self._taken[ticket.kind, ticket.lane] -= 1
@@ -89,7 +93,8 @@ class Door:
             if not turn.done() and self._refusal(waiting) is None:
                 self._let_in(waiting)
                 turn.set_result(None)
-                return
+        if not self.inside:
+            self.empty.set()
 
     def close(self, why: str) -> None:
         """Refuse everybody from now on, those who wait outside as well."""
@@ -113,9 +118,9 @@ class Door:
 
     def _let_in(self, ticket: Ticket) -> None:
         self.inside.add(ticket)
+        self.empty.clear()
         self._taken[ticket.kind, ticket.lane] += 1
         self.tokens[ticket.lane] += ticket.tokens
-        self._observer.admitted(ticket.kind, ticket.lane, ticket.texts)
 
     async def _wait(
         self, ticket: Ticket, refusal: Overloaded, seconds: float

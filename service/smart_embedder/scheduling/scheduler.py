@@ -65,8 +65,6 @@ class Scheduler:
         self._clock = clock
         self._jobs: set[Job] = set()
         self._turns = asyncio.Semaphore(ANSWERS_A_TURN)
-        self._empty = asyncio.Event()
-        self._empty.set()
         self._ended: Unavailable | None = None
 
     @property
@@ -100,7 +98,6 @@ class Scheduler:
         ticket.trace = self.tally.trace()
         await self._door.enter(ticket, wait_seconds)
         ticket.admitted = self._clock()
-        self._empty.clear()
         outcome: Outcome = "error"
         try:
             async with asyncio.timeout(self._left(ticket)):
@@ -141,7 +138,7 @@ class Scheduler:
         """Wait for everything admitted, at most so long; return how many requests were left."""
         try:
             async with asyncio.timeout(seconds):
-                await self._empty.wait()
+                await self._door.empty.wait()
         except TimeoutError:
             return len(self._door.inside)
         return 0
@@ -256,8 +253,6 @@ class Scheduler:
 
     def _leave(self, ticket: Ticket, outcome: Outcome) -> None:
         self._door.leave(ticket)
-        if not self._door.inside:
-            self._empty.set()
         elapsed = self._clock() - ticket.admitted
         ticket.queue = max(elapsed - ticket.tokenize - ticket.inference, 0.0)
         self.tally.answered(

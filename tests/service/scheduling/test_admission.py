@@ -146,6 +146,28 @@ async def test_a_waiter_of_another_kind_does_not_take_a_place_it_cannot_use(door
         await ranking
 
 
+async def test_everybody_who_fits_into_what_a_large_request_held_is_let_in(door) -> None:
+    [large] = await _enter(door, 1, tokens=90)
+    line = [asyncio.create_task(door.enter(_ticket(20), wait_seconds=10)) for _ in range(2)]
+    await asyncio.sleep(0)
+    door.leave(large)
+    await asyncio.gather(*line)
+    assert len(door.inside) == 2
+
+
+async def test_who_leaves_the_line_just_when_let_in_was_never_admitted(door, recorder) -> None:
+    inside = await _enter(door, 4)
+    gone = asyncio.create_task(door.enter(_ticket(), wait_seconds=10))
+    await asyncio.sleep(0)
+    for ticket in inside:
+        door.leave(ticket)
+    gone.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    assert len(recorder.of("admitted")) == 4
+    assert door.empty.is_set()
+
+
 async def test_who_leaves_the_line_just_when_let_in_gives_the_place_on(door) -> None:
     [first, *_] = await _enter(door, 4)
     gone = asyncio.create_task(door.enter(_ticket(), wait_seconds=10))
