@@ -11,7 +11,7 @@ from functools import partial
 from typing import Self
 
 from smart_embedder.assembly import Computed, check_dimensions, embeddings_of, ranking_of
-from smart_embedder.errors import Unavailable
+from smart_embedder.errors import ModelNotFound, Unavailable
 from smart_embedder.loading import Loader, beside, load
 from smart_embedder.models.model import Card, Model, Output, Piece, Prepared, Side, Text
 from smart_embedder.options import EngineOptions
@@ -59,6 +59,7 @@ class Engine:
             await self._warm_up(self._scheduler)
         except Exception as error:
             self.state, self._failure = State.FAILED, str(error)
+            await self._give_back()
             raise
         self._serving = asyncio.create_task(self._scheduler.run(), name="engine")
         self._serving.add_done_callback(self._ended)
@@ -217,6 +218,13 @@ class Engine:
     def lookup(self, name: str | None = None, output: Output = Output.NONE) -> Card:
         """Return the model of that name or alias, or the default one for an output."""
         return self._roster.route(name, output)[0].card
+
+    def name_of(self, output: Output) -> str | None:
+        """Name the model that gives this output where none is asked for, None when none does."""
+        try:
+            return self.lookup(None, output).name
+        except ModelNotFound:
+            return None
 
     @property
     def health(self) -> Health:

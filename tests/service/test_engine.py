@@ -130,6 +130,16 @@ async def test_a_text_too_long_is_refused_by_its_index_in_the_whole_request(make
     assert caught.value.index == 700
 
 
+async def test_the_model_of_an_output_is_the_one_that_answers_for_it(make_model, loader_of) -> None:
+    served = {"m": make_model("m"), "d": make_model("d", outputs=Output.DENSE, dimensions=8)}
+    options = EngineOptions(
+        embedding=ModelOptions(name="m"), dense=ModelOptions(name="d"), reranker=None
+    )
+    async with Engine(options, loader=loader_of(served)) as engine:
+        found = [engine.name_of(output) for output in (Output.DENSE, Output.SPARSE, Output.SCORE)]
+    assert found == ["d", "m", None]
+
+
 async def test_names_aliases_and_default_find_a_model(make_model, loader_of) -> None:
     options = EngineOptions(
         embedding=ModelOptions(name="org/m"),
@@ -228,11 +238,15 @@ async def test_the_start_reports_its_progress_and_warms_every_model(make_model, 
     assert [(step.stage, step.model) for step in seen] == [("warming", "m")]
 
 
-async def test_a_model_that_fails_its_warm_up_fails_the_start(make_model, loader_of) -> None:
+async def test_a_model_that_fails_its_warm_up_fails_the_start_and_is_given_back(
+    make_model, loader_of
+) -> None:
     model = make_model("m")
     model.memory = 1
     options = EngineOptions(embedding=ModelOptions(name="m"), reranker=None)
     engine = Engine(options, loader=loader_of({"m": model}))
     with pytest.raises(ModelLoadFailed):
         await engine.start()
+    assert model.closed == 1
     await engine.stop()
+    assert model.closed == 1

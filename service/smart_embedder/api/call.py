@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from smart_embedder.engine import Engine
-from smart_embedder.errors import EmbedderError, ModelNotFound
+from smart_embedder.errors import EmbedderError
 from smart_embedder.models.model import Card, Output, Text
 from smart_embedder.results import Embeddings, Ranking, Timings
 from smart_embedder.scheduling.observer import Kind, Lane
@@ -70,10 +70,7 @@ class Call:
 
     def name_of(self, output: Output) -> str | None:
         """Name the model that gives this output, None when none does."""
-        try:
-            return self.engine.lookup(None, output).name
-        except ModelNotFound:
-            return None
+        return self.engine.name_of(output)
 
     async def embed(self, texts: Sequence[Text], *, field: str, **options: Any) -> Embeddings:
         """Embed for this caller; `options` are those of `Engine.embed`.

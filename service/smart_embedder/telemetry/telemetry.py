@@ -123,5 +123,4 @@ class Telemetry:
         }
 
     def _model(self, output: Output) -> str | None:
-        cards = self._engine.models if self._engine else []
-        return next((card.name for card in cards if output in card.outputs), None)
+        return self._engine.name_of(output) if self._engine else None

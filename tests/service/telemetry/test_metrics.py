@@ -11,6 +11,13 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
+from smart_embedder import Engine, EngineOptions, ModelOptions
+from smart_embedder.lifecycle import Lifecycle
+from smart_embedder.loading import Loader
+from smart_embedder.models.model import Model, Output
+from smart_embedder.settings import Settings
+from smart_embedder.telemetry.telemetry import Telemetry
+
 pytestmark = pytest.mark.anyio
 
 MakeWatched = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
@@ -161,6 +168,23 @@ async def test_every_model_says_its_part_and_what_its_vectors_are(
     assert set(served) == {"embedding", "reranker"}
     assert served["embedding"]["fingerprint"] == card["x-vector-fingerprint"]
     assert served["embedding"]["revision"]
+
+
+async def test_the_dense_model_named_is_the_one_that_answers(
+    make_model: Callable[..., Model], loader_of: Callable[..., Loader]
+) -> None:
+    served = {"m": make_model("m"), "d": make_model("d", outputs=Output.DENSE)}
+    options = EngineOptions(
+        embedding=ModelOptions(name="m"), dense=ModelOptions(name="d"), reranker=None
+    )
+    telemetry = Telemetry(Settings(), Lifecycle(), None, None)
+    async with Engine(options, loader=loader_of(served)) as engine:
+        telemetry.follow(engine)
+        page = telemetry.render()[0].decode()
+
+    (family,) = (one for one in parse(page) if one.name == "embedding_server_info")
+    [labels] = (sample.labels for sample in family.samples)
+    assert (labels["model"], labels["dense_embedding_model"]) == ("m", "d")
 
 
 async def test_stats_tell_what_each_model_has_done_and_how_long_requests_take(
