@@ -6,6 +6,7 @@ and `docs/configuration.md` is this file as a table. It refuses to know what a v
 """
 
 import ipaddress
+import math
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,6 +22,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Words = Annotated[tuple[str, ...], NoDecode]
 Pairs = Annotated[dict[str, str], NoDecode]
 Networks = Annotated[tuple[Network, ...], NoDecode]
+Port = Annotated[int, Field(le=65535)]
 
 NO_MODEL = "none"
 """The value of a model variable that serves no model of that kind."""
@@ -233,12 +235,12 @@ class Settings(BaseSettings):
 
     # HTTP
     host: str = setting("0.0.0.0", "Address to listen on")  # noqa: S104 - a server in a pod
-    port: int = setting(
+    port: Port = setting(
         8000,
         "Port to listen on (8080 in the /api/v1/embed server, 8004 in the rerank server)",
         origin=EMBEDDER,
     )
-    metrics_port: int = setting(9090, "A port for /metrics alone; 0 for none")
+    metrics_port: Port = setting(9090, "A port for /metrics alone; 0 for none")
     enable_metrics: bool = setting(True, "Serve /metrics", origin=OPENAI)
     compress_responses: bool = setting(
         False, "Compress (zstd, gzip) for clients that accept it; vectors hardly shrink"
@@ -316,6 +318,13 @@ class Settings(BaseSettings):
     @classmethod
     def _last(cls, value: object) -> object:
         return "last" if value == "last-token" else value  # TEI's word for it
+
+    @field_validator("*")
+    @classmethod
+    def _from_nothing_up(cls, value: object) -> object:
+        if isinstance(value, int | float) and not 0 <= value < math.inf:
+            raise ValueError("must be a number from 0 up")
+        return value
 
     @field_validator("log_level", mode="before")
     @classmethod

@@ -214,6 +214,21 @@ def test_what_is_wrong_is_named_and_its_value_is_not_shown(monkeypatch: pytest.M
     assert "s3cret" not in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("MAX_BATCH_REQUESTS", "-1"), ("TOKENIZATION_WORKERS", "-2"), ("DRAIN_SECONDS", "-0.5")),
+        *(("REQUEST_TIMEOUT", "nan"), ("REQUEST_TIMEOUT", "inf"), ("PORT", "65536")),
+    ],
+)
+def test_a_number_that_cannot_be_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(InvalidSettings, match=name):
+        read_settings()
+
+
 def test_config_prints_effective_values_and_masks_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_TOKEN", "s3cret")
     monkeypatch.setenv("MAX_QUEUE_SIZE", "9")
