@@ -101,8 +101,6 @@ class Batch:
 
     model: str
     shares: list[tuple[Job, list[int]]]
-    abandoned: bool = False
-    """Set when nobody waits for it any more; the running pass looks at it between layers."""
     ids: list[Ids] = field(init=False)
     wanted: list[Output] = field(init=False)
     tokens: int = field(init=False)

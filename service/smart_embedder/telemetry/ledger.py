@@ -14,14 +14,13 @@ import structlog
 from opentelemetry.util.types import AttributeValue
 
 from smart_embedder.api.call import Call
+from smart_embedder.api.errors import CLIENT_GONE
 from smart_embedder.scheduling.observer import Kind
 from smart_embedder.telemetry.logs import Page
 from smart_embedder.telemetry.metrics import Metrics
 from smart_embedder.telemetry.recent import Recent
 from smart_embedder.telemetry.tracing import NANOSECONDS, Trace, Tracing
 
-GONE = 499
-"""nginx's status for a client that left before its answer; nobody receives it."""
 SOON_SECONDS = 0.1
 
 _STEMS = {Kind.EMBED: "embedding", Kind.RERANK: "rerank"}
@@ -38,7 +37,7 @@ class Visit:
     route: str
     started: float = field(default_factory=time.perf_counter)
     began: int = field(default_factory=time.time_ns)
-    status: int = GONE
+    status: int = CLIENT_GONE
     trace: Trace | None = None
     """None where nothing is traced, or this is not."""
     call: Call | None = None
@@ -177,7 +176,7 @@ def outcome_of(status: int) -> str:
     """The word that metrics and logs use for a status."""
     if status < 400:
         return "success"
-    if status == GONE:
+    if status == CLIENT_GONE:
         return "cancelled"
     if status == 504:
         return "timeout"
