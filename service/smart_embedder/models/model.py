@@ -42,7 +42,7 @@ class Card:
     name: str
     family: str
     revision: str
-    """The resolved commit, or a hash of the weights for a folder."""
+    """The resolved commit, or a hash of the files for a folder."""
     outputs: Output
     dtype: str
     engine: str

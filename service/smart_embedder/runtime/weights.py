@@ -16,6 +16,11 @@ from safetensors.torch import load_file
 from smart_embedder.errors import ModelLoadFailed
 
 _NAMES = ("model.safetensors", "pytorch_model.bin")
+_BESIDE = (
+    *("*.pt", "tokenizer.json", "config.json", "modules.json", "*sentence_*.json"),
+    *("*_Pooling/config.json", "*_Dense/*"),
+)
+"""What a model is read from beside its weights: BGE-M3's heads, sentence-transformers' modules."""
 
 
 class Weights(Mapping[str, torch.Tensor]):
@@ -93,19 +98,15 @@ def _mappable(path: Path) -> bool:
 def revision_of(folder: Path) -> str:
     """Name what a folder's vectors depend on: a hub snapshot's commit, else a hash of the files.
 
-    Heads and the tokenizer count as the backbone does: each of them changes the vectors.
+    Heads, the tokenizer and what is said of the layers count as the backbone does: each of them
+    changes the vectors.
     """
     if folder.parent.name == "snapshots":
         return folder.name
     total = hashlib.sha256()
-    for path in sorted({*weight_files(folder), *_heads(folder)}):
+    beside = (path for pattern in _BESIDE for path in folder.glob(pattern))
+    for path in sorted({*weight_files(folder), *beside}):
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         total.update(f"{path.relative_to(folder)} {digest}\n".encode())
     return total.hexdigest()[:40]
-
-
-def _heads(folder: Path) -> Iterator[Path]:
-    """Find BGE-M3's two heads, the Dense layers of sentence-transformers, and the tokenizer."""
-    for pattern in ("*.pt", "tokenizer.json", "*_Dense/*.safetensors", "*_Dense/*.bin"):
-        yield from folder.glob(pattern)

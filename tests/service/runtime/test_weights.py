@@ -86,13 +86,20 @@ def test_the_revision_is_the_snapshots_commit_or_what_is_in_the_files(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "file", ["sparse_linear.pt", "colbert_linear.pt", "tokenizer.json", "2_Dense/model.safetensors"]
+    "file",
+    [
+        *("sparse_linear.pt", "colbert_linear.pt", "tokenizer.json", "config.json"),
+        *("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"),
+        *("1_Pooling/config.json", "2_Dense/config.json", "2_Dense/model.safetensors"),
+    ],
 )
-def test_a_head_or_a_tokenizer_that_differs_is_another_revision(file: str, tmp_path: Path) -> None:
+def test_any_file_that_shapes_the_vectors_is_another_revision_when_it_differs(
+    file: str, tmp_path: Path
+) -> None:
     revisions = set()
     for content in ("one", "two"):
         folder = tmp_path / content
-        (folder / "2_Dense").mkdir(parents=True)
+        (folder / file).parent.mkdir(parents=True)
         save_file(TENSORS, folder / "model.safetensors")
         (folder / file).write_text(content)
         revisions.add(revision_of(folder))
