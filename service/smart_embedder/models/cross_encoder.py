@@ -1,22 +1,14 @@
 """XLM-RoBERTa cross-encoders (bge-reranker-v2-m3, -base, -large): a pair in, one raw logit out."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch.nn import functional
 
-from smart_embedder.errors import EmbedderError, ModelLoadFailed
+from smart_embedder.errors import ModelLoadFailed
 from smart_embedder.models.encoder import Encoder, Shape, read_config
-from smart_embedder.models.model import (
-    Card,
-    Checkpoint,
-    Ids,
-    Output,
-    Vectors,
-)
-from smart_embedder.models.reading import ReadsPairs
-from smart_embedder.models.scoring import score_pairs
+from smart_embedder.models.model import Card, Output
+from smart_embedder.models.scoring import ScoreModel
 from smart_embedder.models.tokenization import Tokenizer
 from smart_embedder.options import ModelOptions
 from smart_embedder.runtime.devices import Device, dtype_name, resolve_dtype
@@ -25,7 +17,7 @@ from smart_embedder.runtime.packing import Pack
 from smart_embedder.runtime.weights import Weights, revision_of
 
 
-def load(folder: Path, options: ModelOptions, device: Device) -> "CrossEncoder":
+def load(folder: Path, options: ModelOptions, device: Device) -> ScoreModel:
     """Load a cross-encoder with one label from a folder."""
     shape = Shape.read(folder)
     dtype = resolve_dtype(options.dtype, device)
@@ -46,7 +38,8 @@ def load(folder: Path, options: ModelOptions, device: Device) -> "CrossEncoder":
     weights = Weights.read(folder)
     backbone = f"{read_config(folder)['model_type'].replace('xlm-', '')}."
     encoder = Encoder(weights.under(backbone), shape, dtype=dtype, device=device)
-    return CrossEncoder(card, tokenizer, encoder, _Classifier(weights, backbone, device), device)
+    read = _Classifier(weights, backbone, device)
+    return ScoreModel(card, tokenizer, encoder, read, device=device)
 
 
 class _Classifier:
@@ -66,38 +59,6 @@ class _Classifier:
             for part in (inner, outer)
         )
 
-    def __call__(self, states: torch.Tensor) -> torch.Tensor:
+    def __call__(self, hidden: torch.Tensor, pack: Pack) -> torch.Tensor:
+        states = hidden[pack.first].float()
         return self._outer(functional.tanh(self._inner(states))).squeeze(-1)
-
-
-class CrossEncoder(ReadsPairs):
-    """The encoder and its classifier."""
-
-    def __init__(
-        self,
-        card: Card,
-        tokenizer: Tokenizer,
-        encoder: Encoder,
-        classifier: _Classifier,
-        device: Device,
-    ) -> None:
-        super().__init__(card, tokenizer)
-        self._encoder = encoder
-        self._classifier = classifier
-        self._device = device
-
-    def forward(
-        self,
-        batch: Sequence[Ids],
-        wanted: Sequence[Output],  # noqa: ARG002 - the seam's name; there is only the score
-        checkpoint: Checkpoint,
-    ) -> list[Vectors | EmbedderError]:
-        """Score every pair in one packed pass."""
-        return score_pairs(batch, self._encoder, self._read, self._device, checkpoint)
-
-    def close(self) -> None:
-        """Give the memory back."""
-        del self._encoder, self._classifier
-
-    def _read(self, hidden: torch.Tensor, pack: Pack) -> torch.Tensor:
-        return self._classifier(hidden[pack.first].float())

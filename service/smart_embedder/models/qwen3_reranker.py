@@ -10,20 +10,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from smart_embedder.errors import EmbedderError
 from smart_embedder.models.decoder import Decoder, Shape
 from smart_embedder.models.model import (
     Card,
-    Checkpoint,
     Ids,
     Output,
     Prepared,
     Side,
     Truncation,
-    Vectors,
 )
-from smart_embedder.models.reading import ReadsPairs
-from smart_embedder.models.scoring import score_pairs
+from smart_embedder.models.scoring import ScoreModel
 from smart_embedder.models.tokenization import NO_IDS, QUERY_SHARE, Tokenizer, cut
 from smart_embedder.options import ModelOptions
 from smart_embedder.runtime.devices import Device, dtype_name, resolve_dtype
@@ -72,8 +68,8 @@ def load(folder: Path, options: ModelOptions, device: Device) -> "Qwen3Reranker"
     return Qwen3Reranker(card, tokenizer, decoder, answer.to(device.torch), device)
 
 
-class Qwen3Reranker(ReadsPairs):
-    """The decoder and the one vector that tells yes from no."""
+class Qwen3Reranker(ScoreModel):
+    """A decoder that is asked in its own prompt, and the one vector that tells yes from no."""
 
     def __init__(
         self,
@@ -83,10 +79,10 @@ class Qwen3Reranker(ReadsPairs):
         answer: torch.Tensor,
         device: Device,
     ) -> None:
-        super().__init__(card, tokenizer)
-        self._decoder = decoder
-        self._answer = answer
-        self._device = device
+        def read(hidden: torch.Tensor, pack: Pack) -> torch.Tensor:
+            return hidden[pack.last].float() @ answer
+
+        super().__init__(card, tokenizer, decoder, read, device=device)
         self._begin, self._end = tokenizer.tokens_of([BEGIN, END])
 
     def prepare_pairs(
@@ -110,22 +106,6 @@ class Qwen3Reranker(ReadsPairs):
             self._fitted(ids, query_ids, room, query_room, passage, side=side)
             for ids, passage in zip(rest, passages, strict=True)
         ]
-
-    def forward(
-        self,
-        batch: Sequence[Ids],
-        wanted: Sequence[Output],  # noqa: ARG002 - the seam's name; there is only the score
-        checkpoint: Checkpoint,
-    ) -> list[Vectors | EmbedderError]:
-        """Score every pair in one packed pass."""
-        return score_pairs(batch, self._decoder, self._read, self._device, checkpoint)
-
-    def close(self) -> None:
-        """Give the memory back."""
-        del self._decoder, self._answer
-
-    def _read(self, hidden: torch.Tensor, pack: Pack) -> torch.Tensor:
-        return hidden[pack.last].float() @ self._answer
 
     def _fitted(
         self, body: Ids, query: Ids, room: int, query_room: int, passage: str, *, side: Side
