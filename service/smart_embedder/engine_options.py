@@ -4,19 +4,15 @@ It owns how several services' variables for one thing come together: which model
 which length belongs to which family, which of several batch limits holds.
 """
 
+from collections.abc import Mapping
+
+from smart_embedder.models.names import full_name
 from smart_embedder.options import EngineOptions, ModelOptions, SchedulingOptions
 from smart_embedder.settings import NO_MODEL, Settings
 
-FULL_NAMES = {
-    "bge": "BAAI/bge-m3",
-    "bge-m3": "BAAI/bge-m3",
-    "bge-reranker-v2-m3": "BAAI/bge-reranker-v2-m3",
-    "qwen": "Qwen/Qwen3-Embedding-0.6B",
-    "qwen3-embedding-0.6b": "Qwen/Qwen3-Embedding-0.6B",
-    "qwen3-reranker-0.6b": "Qwen/Qwen3-Reranker-0.6B",
-    "embedding-gemma-300m": "google/embeddinggemma-300m",
-}
-"""Short names that the settings take for a model on the hub."""
+_EMBEDDINGS = {"bge": "bge-m3", "qwen": "qwen3-embedding-0.6b"}
+_RERANKERS = {"bge": "bge-reranker-v2-m3", "qwen": "qwen3-reranker-0.6b"}
+"""What the settings take for a model of each kind beside the short ids."""
 
 
 def engine_options(settings: Settings) -> EngineOptions:
@@ -51,9 +47,9 @@ def _names(settings: Settings) -> list[str | None]:
     embedding = _full(settings.embedding_model)
     if "embedding_model" not in told:
         embedding = _full(settings.model_id) or (listed[0] if listed else None) or embedding
-    reranker = _full(settings.reranker_model)
+    reranker = _full(settings.reranker_model, _RERANKERS)
     if "reranker_model" not in told:
-        reranker = _full(settings.model_name) or reranker
+        reranker = _full(settings.model_name, _RERANKERS) or reranker
     dense = _full(settings.dense_embedding_model)
     more = [name for name in listed if name not in (embedding, dense, reranker)]
     return [embedding, None if dense == embedding else dense, reranker, *more]
@@ -65,10 +61,10 @@ def _aliases(settings: Settings) -> dict[str, str]:
     return listed | settings.model_aliases
 
 
-def _full(name: str | None) -> str | None:
+def _full(name: str | None, shorter: Mapping[str, str] = _EMBEDDINGS) -> str | None:
     if name is None or name.lower() == NO_MODEL:
         return None
-    return FULL_NAMES.get(name.lower(), name)
+    return full_name(shorter.get(name.lower(), name))
 
 
 def _embedding(settings: Settings, name: str | None, revision: str | None) -> ModelOptions | None:

@@ -61,24 +61,24 @@ def run(args: argparse.Namespace, out: TextIO = sys.stdout, err: TextIO = sys.st
 
 def listed(_: argparse.Namespace, __: Callable[[str], None]) -> Iterator[str]:
     """List what can be served."""
-    from smart_embedder.models import catalog  # noqa: PLC0415 - brings torch
+    from smart_embedder.models import catalog, names  # noqa: PLC0415 - brings torch
     from smart_embedder.models.demo import folders  # noqa: PLC0415 - as above
 
     yield "Families, in the order in which a folder is asked whose it is:"
     yield from (f"  {family.module:<22}{family.serves}" for family in catalog.FAMILIES)
     yield "\nShort ids; any other hub id or folder of these families is served as well:"
-    yield from (f"  {short:<22}{full}" for short, full in catalog.SHORT_IDS.items())
+    yield from (f"  {short:<22}{full}" for short, full in names.SHORT_IDS.items())
     yield "\nDemo models, written on this machine, untrained:"
     yield from (f"  {name}" for name in folders.names())
 
 
 def downloaded(args: argparse.Namespace, progress: Callable[[str], None]) -> Iterator[str]:
     """Bring models here, one after another."""
-    from smart_embedder.models import catalog, hub  # noqa: PLC0415 - brings torch
+    from smart_embedder.models import catalog, hub, names  # noqa: PLC0415 - brings torch
 
     source = hub.Hub(endpoint=args.endpoint, cache_dir=args.cache_dir)
     for given in args.names:
-        name = catalog.full_name(given)
+        name = names.full_name(given)
 
         def report(done: int, total: int, name: str = name) -> None:
             progress(f"{name}  {done / 1e6:.1f} of {total / 1e6:.1f} MB")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from huggingface_hub.constants import HF_HOME
 
-from smart_embedder.models import catalog, hub
+from smart_embedder.models import catalog, hub, names
 from smart_embedder.models.demo import folders
 from smart_embedder.models.model import Model, Output
 from smart_embedder.options import EngineOptions, ModelOptions
@@ -47,7 +47,7 @@ def threads_of(options: EngineOptions) -> int | None:
 def _folder(model: ModelOptions, source: hub.Hub, report: Report) -> Path:
     if model.name.startswith(folders.PREFIX):
         return folders.cached(model.name, Path(source.cache_dir or HF_HOME) / "demo")
-    wanted = replace(model, name=catalog.full_name(model.name))
+    wanted = replace(model, name=names.full_name(model.name))
     return hub.find(wanted, source, partial(_downloading, report, model.name))
 
 

@@ -257,6 +257,14 @@ def test_settings_cannot_be_changed() -> None:
             None,
         ),
         ({"MODEL_ID": "a/b", "MODEL_NAME": "c/d"}, "a/b", None, "c/d"),
+        (
+            {"EMBEDDING_MODEL": "bge", "DENSE_EMBEDDING_MODEL": "qwen", "RERANKER_MODEL": "qwen"},
+            *("BAAI/bge-m3", "Qwen/Qwen3-Embedding-0.6B", "Qwen/Qwen3-Reranker-0.6B"),
+        ),
+        (
+            {"EMBEDDING_MODEL": "all-MiniLM-L6-v2", "RERANKER_MODEL": "bge-reranker-base"},
+            *("sentence-transformers/all-MiniLM-L6-v2", None, "BAAI/bge-reranker-base"),
+        ),
         ({"MODELS": "bge-m3"}, "BAAI/bge-m3", None, "BAAI/bge-reranker-v2-m3"),
         ({"EMBEDDING_MODEL": "x/y", "MODEL_ID": "a/b"}, "x/y", None, "BAAI/bge-reranker-v2-m3"),
     ],

@@ -1,7 +1,7 @@
 """Which name is which family: the one place to add a family to.
 
-A folder tells its family by its files; a short id stands for a hub id. What a family does with its
-files is in the family's own module, imported only when it is asked for.
+A folder tells its family by its files. What a family does with its files is in the family's own
+module, imported only when it is asked for.
 """
 
 import json
@@ -50,26 +50,6 @@ FAMILIES: tuple[Family, ...] = (
     Family("qwen3_reranker", "rerank", _reranks("Qwen3ForCausalLM")),
     Family("sentence_transformer", "dense", _has("modules.json")),
 )
-
-SHORT_IDS = {
-    "bge-m3": "BAAI/bge-m3",
-    "bge-reranker-v2-m3": "BAAI/bge-reranker-v2-m3",
-    "bge-reranker-base": "BAAI/bge-reranker-base",
-    "bge-reranker-large": "BAAI/bge-reranker-large",
-    "bge-large-en-v1.5": "BAAI/bge-large-en-v1.5",
-    "all-minilm-l6-v2": "sentence-transformers/all-MiniLM-L6-v2",
-    "embedding-gemma-300m": "google/embeddinggemma-300m",
-    **{
-        f"qwen3-{kind}-{size}".lower(): f"Qwen/Qwen3-{kind}-{size}"
-        for kind in ("Embedding", "Reranker")
-        for size in ("0.6B", "4B", "8B")
-    },
-}
-
-
-def full_name(name: str) -> str:
-    """Return the hub id that a short id stands for; any other name stays."""
-    return SHORT_IDS.get(name.lower(), name)
 
 
 def family_of(folder: Path) -> Family:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from smart_embedder.errors import ModelLoadFailed
-from smart_embedder.models import catalog
+from smart_embedder.models import catalog, names
 from smart_embedder.models.demo import folders
 
 
@@ -30,9 +30,9 @@ def test_modules_json_makes_an_encoder_of_the_sentence_transformers_layout(tmp_p
 
 
 def test_a_short_id_stands_for_a_hub_id_whatever_its_case() -> None:
-    assert catalog.full_name("BGE-M3") == "BAAI/bge-m3"
-    assert catalog.full_name("embedding-gemma-300m") == "google/embeddinggemma-300m"
-    assert catalog.full_name("acme/bge-m3") == "acme/bge-m3"
+    assert names.full_name("BGE-M3") == "BAAI/bge-m3"
+    assert names.full_name("embedding-gemma-300m") == "google/embeddinggemma-300m"
+    assert names.full_name("acme/bge-m3") == "acme/bge-m3"
 
 
 @pytest.mark.parametrize("content", ['{"model_type": "llama"}', "{", None])
