@@ -5,8 +5,10 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
 
+import msgspec
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
+from pydantic_settings import NoDecode
 
 from smart_embedder.environment import InvalidSettings
 from smart_embedder.settings import Settings, read_settings
@@ -34,8 +36,8 @@ def run(args: argparse.Namespace, out: TextIO = sys.stdout, err: TextIO = sys.st
 
 def effective(settings: Settings) -> Iterator[str]:
     """Write each variable with its value, as an environment file would."""
-    for name in Settings.model_fields:
-        yield f"{name.upper()}={_shown(getattr(settings, name))}"
+    for name, field in Settings.model_fields.items():
+        yield f"{name.upper()}={_shown(getattr(settings, name), field)}"
 
 
 def table() -> Iterator[str]:
@@ -44,7 +46,7 @@ def table() -> Iterator[str]:
     yield "| --- | --- | --- | --- | --- |"
     for name, field in Settings.model_fields.items():
         facts = _facts(field)
-        default = _shown(field.default)
+        default = _shown(field.default, field)
         cell = f"`{default}`" if default else ""
         yield (
             f"| `{name.upper()}` | {facts['scope']} | {cell} | {facts['origin']} |"
@@ -57,11 +59,13 @@ def _facts(field: FieldInfo) -> dict[str, Any]:
     return field.json_schema_extra
 
 
-def _shown(value: object) -> str:
+def _shown(value: object, field: FieldInfo) -> str:
     if isinstance(value, SecretStr):
         return _MASK if value.get_secret_value() else ""
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, dict) and value and NoDecode not in field.metadata:
+        return msgspec.json.encode(value).decode()
     if isinstance(value, dict):
         return ",".join(f"{key}={text}" for key, text in value.items())
     if isinstance(value, tuple):

@@ -240,6 +240,22 @@ def test_config_prints_effective_values_and_masks_secrets(monkeypatch: pytest.Mo
     assert "MAX_QUEUE_SIZE=9\n" in out.getvalue()
 
 
+def test_what_config_prints_is_read_back_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {
+        "PROMPTS": '{"query": "search: ", "a=b": "c,d"}',
+        "MODEL_ALIASES": "a=b,c=d",
+        "MODELS": "bge-m3,x/y",
+        "TRUSTED_PROXIES": "10.0.0.0/8,::1/128",
+    }
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    before = read_settings()
+    for line in config_command.effective(before):
+        name, _, value = line.partition("=")
+        monkeypatch.setenv(name, value)
+    assert read_settings() == before
+
+
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         read_settings().port = 1

@@ -13,7 +13,7 @@ from typing import Any
 
 from smart_embedder.engine import Engine
 from smart_embedder.errors import EmbedderError
-from smart_embedder.models.model import Card, Output, Text
+from smart_embedder.models.model import Output, Text
 from smart_embedder.results import Embeddings, Ranking, Timings
 from smart_embedder.scheduling.observer import Kind, Lane
 from smart_embedder.settings import Settings
@@ -86,7 +86,7 @@ class Call:
             )
         models = tuple(dict.fromkeys(card.name for card in found.cards.values()))
         self._tell(Kind.EMBED, models, found.timings, found.tokens, sum(map(len, texts)))
-        self.headers["x-vector-fingerprint"] = fingerprint(found.cards)
+        self.headers["x-vector-fingerprint"] = fingerprint(found.fingerprints)
         return found
 
     async def rerank(
@@ -137,9 +137,8 @@ def milliseconds(seconds: float) -> str:
     return str(round(seconds * 1000))
 
 
-def fingerprint(cards: Mapping[Output, Card]) -> str:
+def fingerprint(prints: Mapping[Output, str]) -> str:
     """Name the one fingerprint of an answer, or each output's where they differ."""
-    prints = {output: card.fingerprint for output, card in cards.items()}
     if len(set(prints.values())) == 1:
         return next(iter(prints.values()))
     return ", ".join(f"{str(output.name).lower()}={mark}" for output, mark in prints.items())
