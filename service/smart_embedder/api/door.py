@@ -57,9 +57,9 @@ class Door:
 
     def _address(self, request: Request[Any, Any, Any]) -> str:
         peer = request.client.host if request.client else "unknown"
-        return client_address(
-            peer, request.headers.get("x-forwarded-for"), self._settings.trusted_proxies
-        )
+        # Some proxies append to the header, others add another; the nearest one has the last word.
+        chain = ",".join(request.headers.getall("x-forwarded-for", []))
+        return client_address(peer, chain, self._settings.trusted_proxies)
 
     def _spend(self, client: str) -> None:
         if not self._rate.admits(client):

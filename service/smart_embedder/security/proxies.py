@@ -8,7 +8,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-def client_address(peer: str, forwarded_for: str | None, trusted: Sequence[Network]) -> str:
+def client_address(peer: str, forwarded_for: str, trusted: Sequence[Network]) -> str:
     """Return the last address of the chain that is not a trusted proxy.
 
     Each proxy appends the address it saw, so the chain is believed from its end, and only as far
@@ -17,7 +17,7 @@ def client_address(peer: str, forwarded_for: str | None, trusted: Sequence[Netwo
     nearest = _address(peer)
     if nearest is None:
         return peer
-    hops = [hop for hop in (forwarded_for or "").split(",") if hop.strip()]
+    hops = [hop for hop in forwarded_for.split(",") if hop.strip()]
     while hops and any(nearest in network for network in trusted):
         hop = _address(hops.pop().strip())
         if hop is None:

@@ -146,6 +146,24 @@ async def test_behind_a_trusted_proxy_each_client_has_its_own_share(
     assert statuses == [200, 429, 200]
 
 
+async def test_a_proxy_that_adds_a_header_of_its_own_is_believed_before_its_client(
+    make_client: MakeClient,
+) -> None:
+    share = {"rate_limit_burst_size": 1, "rate_limit_requests_per_minute": 1}
+    async with make_client(trusted_proxies="127.0.0.0/8", **share) as client:
+        statuses = [
+            (
+                await client.post(
+                    "/embeddings",
+                    json=ASK,
+                    headers=[("x-forwarded-for", said), ("x-forwarded-for", "6.6.6.6")],
+                )
+            ).status_code
+            for said in ("7.7.7.7", "8.8.8.8")
+        ]
+    assert statuses == [200, 429]
+
+
 async def test_a_wrong_method_is_405_and_an_unknown_path_404(client: httpx.AsyncClient) -> None:
     for path, message in SHAPES:
         wrong = await client.put(path, json={})
