@@ -53,6 +53,14 @@ class Timings:
         """From the door to the answer."""
         return self.tokenize + self.queue + self.inference
 
+    def __add__(self, other: "Timings") -> "Timings":
+        """Both, one after the other."""
+        return Timings(
+            self.tokenize + other.tokenize,
+            self.queue + other.queue,
+            self.inference + other.inference,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embeddings:

@@ -27,6 +27,7 @@ class Work:
     models: tuple[str, ...]
     texts: int
     tokens: int
+    characters: int
     timings: Timings
     finished: int = field(default_factory=time.time_ns)
     """When the vectors were there, in nanoseconds since the epoch."""
@@ -115,15 +116,27 @@ class Call:
         tokens: Sequence[int],
         characters: int,
     ) -> None:
-        """Keep what was done; headers get the stages' times in whole ms, as TEI's clients read."""
-        self.work = Work(
-            kind=kind, models=models, texts=len(tokens), tokens=sum(tokens), timings=timings
+        """Keep what was done; headers get the stages' times in whole ms, as TEI's clients read.
+
+        A request may take several rankings, one after another: they add up.
+        """
+        done = self.work or Work(
+            kind=kind, models=models, texts=0, tokens=0, characters=0, timings=Timings(0, 0, 0)
         )
+        self.work = work = Work(
+            kind=kind,
+            models=models,
+            texts=done.texts + len(tokens),
+            tokens=done.tokens + sum(tokens),
+            characters=done.characters + characters,
+            timings=done.timings + timings,
+        )
+        timings = work.timings
         device = self.engine.health.devices
         self.headers |= {
             "x-compute-type": "gpu" if any(name.startswith("cuda") for name in device) else "cpu",
-            "x-compute-characters": str(characters),
-            "x-compute-tokens": str(sum(tokens)),
+            "x-compute-characters": str(work.characters),
+            "x-compute-tokens": str(work.tokens),
             "x-compute-time": milliseconds(timings.total),
             "x-total-time": milliseconds(timings.total),
             "x-tokenization-time": milliseconds(timings.tokenize),

@@ -124,6 +124,14 @@ async def test_a_reranker_predicts_nothing_of_a_text_that_is_no_pair(
     assert "pairs" in answer.json()["error"]
 
 
+async def test_what_pairs_of_several_texts_cost_adds_up(client: httpx.AsyncClient) -> None:
+    pairs = [["p", "x y"], ["q", "z"]]
+    one, other = [await client.post("/predict", json={"inputs": pair}) for pair in pairs]
+    both = await client.post("/predict", json={"inputs": pairs})
+    for name in ("x-compute-tokens", "x-compute-characters"):
+        assert int(both.headers[name]) == int(one.headers[name]) + int(other.headers[name])
+
+
 async def test_too_many_pairs_are_refused(client: httpx.AsyncClient) -> None:
     answer = await client.post("/predict", json={"inputs": [["a", "b"]] * 33})
     assert answer.status_code == 422
