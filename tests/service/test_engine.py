@@ -1,7 +1,9 @@
 """The engine over fake models: what a request gets back."""
 
+import asyncio
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -236,6 +238,28 @@ async def test_the_start_reports_its_progress_and_warms_every_model(make_model, 
     async with Engine(options, loader=loader_of({"m": model}), progress=seen.append):
         assert [len(batch) for batch in model.passes] == [3, 3]
     assert [(step.stage, step.model) for step in seen] == [("warming", "m")]
+
+
+async def test_a_first_pass_that_read_the_weights_from_a_slow_disk_makes_nobody_seem_late(
+    make_model, loader_of
+) -> None:
+    model = make_model("m")
+    warm = model.forward
+
+    def cold(*batch: object) -> list:
+        time.sleep(0.5)
+        model.forward = warm
+        return warm(*batch)
+
+    model.forward = cold
+    options = EngineOptions(embedding=ModelOptions(name="m"), reranker=None)
+    async with Engine(options, loader=loader_of({"m": model})) as engine:
+        deadline = time.monotonic() + 10
+        calls = [
+            engine.embed([f"{number} " + "word " * 29], deadline=deadline) for number in range(40)
+        ]
+        answers = await asyncio.gather(*calls)
+    assert len(answers) == 40
 
 
 async def test_a_model_that_fails_its_warm_up_fails_the_start_and_is_given_back(

@@ -15,6 +15,7 @@ from smart_embedder.options import SchedulingOptions
 from smart_embedder.scheduling.encode import Answer, Encoded
 from smart_embedder.scheduling.job import Batch, Job
 from smart_embedder.scheduling.observer import BatchFacts, Observer, Outcome
+from smart_embedder.scheduling.pace import Pace
 from smart_embedder.scheduling.queue import Queue
 from smart_embedder.scheduling.replica import Replica
 from smart_embedder.scheduling.worker import Order, Worker
@@ -75,6 +76,8 @@ class Devices:
                 # No limit: a first pass may read the weights from a slow disk.
                 if error := await self._canary(worker, model, math.inf, texts):
                     raise ModelLoadFailed(f"{model} fails on {worker.device}: {error.message}")
+            # A cold pass bounds the next ones, but it says nothing of how long anybody will wait.
+            worker.pace = Pace()
 
     async def serve(self, deliver: Deliver) -> None:
         """Run batches until cancelled."""
