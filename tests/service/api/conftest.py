@@ -13,6 +13,7 @@ from smart_embedder.lifecycle import Lifecycle
 from smart_embedder.results import State
 from smart_embedder.settings import Settings
 
+APP = "http://localhost"
 MakeEngine = Callable[..., AbstractAsyncContextManager[Engine]]
 MakeClient = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
@@ -39,9 +40,7 @@ def make_client(make_engine: MakeEngine, lifecycle: Lifecycle) -> MakeClient:
         async with make_engine(**(engine or {})) as running:
             app = create_app(Settings(**settings), running, lifecycle)
             transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-            async with httpx.AsyncClient(
-                transport=transport, base_url="http://localhost"
-            ) as client:
+            async with httpx.AsyncClient(transport=transport, base_url=APP) as client:
                 yield client
 
     return make

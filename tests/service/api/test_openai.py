@@ -121,7 +121,10 @@ async def test_a_request_may_choose_among_the_served_models_by_a_short_name(
 
 async def test_openais_own_client_reads_answers_and_errors(client: httpx.AsyncClient) -> None:
     theirs = openai.AsyncOpenAI(
-        api_key="any", base_url="http://localhost/v1", http_client=client, max_retries=0
+        api_key="any",
+        base_url=str(client.base_url.join("/v1")),
+        http_client=client,
+        max_retries=0,
     )
     found = await theirs.embeddings.create(model="default", input=["one", "two"])
     assert [len(item.embedding) for item in found.data] == [8, 8]

@@ -16,6 +16,7 @@ from smart_embedder.telemetry.logs import Page
 from smart_embedder.telemetry.telemetry import Telemetry
 from smart_embedder.telemetry.tracing import Tracing
 
+APP = "http://localhost"
 MakeEngine = Callable[..., AbstractAsyncContextManager[Engine]]
 MakeWatched = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
@@ -37,9 +38,7 @@ def make_watched(make_engine: MakeEngine) -> MakeWatched:
             app = create_app(read, engine, lifecycle, meters=telemetry)
             watched: Any = telemetry.around(app)
             transport = httpx.ASGITransport(watched, raise_app_exceptions=False)
-            async with httpx.AsyncClient(
-                transport=transport, base_url="http://localhost"
-            ) as client:
+            async with httpx.AsyncClient(transport=transport, base_url=APP) as client:
                 yield client
             telemetry.close()
 
