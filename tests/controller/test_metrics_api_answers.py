@@ -139,6 +139,14 @@ def test_a_list_drops_pods_whose_end_nobody_told_us_of() -> None:
     assert {one.name for one in table} == {"kept", "new"}
 
 
+def test_a_pod_that_went_while_a_list_was_read_stays_gone_and_raises_no_doubt() -> None:
+    table = PodTable()
+    table.update(pod("gone"))
+    table.remove(pod("gone"))
+    assert table.replace([pod("gone")], as_of=0.0) == ()
+    assert list(table) == []
+
+
 def test_a_list_is_no_match_for_events_that_came_while_it_was_read() -> None:
     table = PodTable()
     table.update(pod("newer"))

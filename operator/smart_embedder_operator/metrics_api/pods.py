@@ -69,9 +69,9 @@ class PodTable:
         self._note(manifest)
 
     def remove(self, manifest: Manifest) -> None:
-        """Forget a pod that is gone."""
+        """Forget a pod that is gone; a list that was read before may still show it."""
+        self._told[_key(manifest)] = time.monotonic()
         self._pods.pop(_key(manifest), None)
-        self._told.pop(_key(manifest), None)
 
     def replace(self, manifests: Iterable[Manifest], as_of: float) -> tuple[ScrapedPod, ...]:
         """Take a list read at `as_of` for the truth, but for pods that events spoke of since.
