@@ -2,8 +2,9 @@
 
 On CUDA in half precision one variable-length kernel takes the whole pack. Elsewhere each run of
 equal lengths is one scaled dot product, whose flash kernel never holds a length x length matrix;
-where a window or shared keys would make torch fall back to one that does, rows go in chunks. So
-they do where long texts see themselves whole on a CPU: there oneDNN's products beat the kernel's.
+where a window or shared keys would make torch fall back to one that does, rows go in chunks. Where
+texts see themselves whole in fp32 on a CPU, plain products beat that kernel: of all heads at once
+for short texts, whose scores a cache holds, and oneDNN's head by head for long ones.
 """
 
 import torch
@@ -17,7 +18,14 @@ _ROWS = 512
 """Query rows at a time where scores are written out: in fp32 16 heads x 512 x 1,536 of them under a
 window are 50 MB, one head x 512 x 8,192 in products 17 MB."""
 _LONG = 256
-"""Tokens from which products beat the kernel: 1.1 times as fast there, 1.6 times from 512 on."""
+"""Tokens from which oneDNN's products are worth a call for each head: 1.1 times as fast as the
+kernel at 320, 1.6 times from 512 on. Below, one product for all heads is 1.05 (250 tokens) to 1.5
+times (12 tokens) as fast as the kernel."""
+_SCORES = 1 << 18
+"""Scores of short texts written out at once: 1 MB, a core's second cache. Four texts of 128 tokens
+at once, 4 MB, took a quarter longer than one by one."""
+_VECTOR = 16
+"""Below so many numbers in a row torch's softmax goes one by one: 3 times as long as by columns."""
 
 
 def attend(
@@ -62,19 +70,36 @@ def _attend_run(
     window: int | None,
     scale: float | None,
 ) -> torch.Tensor:
+    if window is not None and q.shape[2] > window:
+        return _attend_window(q, k, v, causal=causal, window=window, scale=scale)
     shared = q.shape[1] != k.shape[1]
-    if window is None or q.shape[2] <= window:
-        if not (causal or shared) and _suits_products(q):
+    if q.device.type == "cpu" and q.dtype == torch.float32 and not (causal or shared):
+        if q.shape[2] < _LONG:
+            return _attend_short(q, k, v, scale=scale)
+        if prepacked_is_right():
             return _attend_in_products(q, k, v, scale=scale)
-        return functional.scaled_dot_product_attention(
-            q, k, v, is_causal=causal, scale=scale, enable_gqa=shared
-        )
-    return _attend_window(q, k, v, causal=causal, window=window, scale=scale)
+    return functional.scaled_dot_product_attention(
+        q, k, v, is_causal=causal, scale=scale, enable_gqa=shared
+    )
 
 
-def _suits_products(q: torch.Tensor) -> bool:
-    fp32 = q.device.type == "cpu" and q.dtype == torch.float32
-    return fp32 and q.shape[2] >= _LONG and prepacked_is_right()
+def _attend_short(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *, scale: float | None
+) -> torch.Tensor:
+    """Attend all heads of some texts at a time."""
+    _, heads, length, width = q.shape
+    q = q * (width**-0.5 if scale is None else scale)
+    some = max(1, _SCORES // (heads * length**2))
+    if len(q) <= some:
+        return _written_out(q, k, v)
+    parts = zip(*(torch.split(each, some) for each in (q, k, v)), strict=True)
+    return torch.cat([_written_out(*part) for part in parts])
+
+
+def _written_out(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    if q.shape[2] < _VECTOR:
+        return (k @ q.transpose(2, 3)).softmax(dim=2).transpose(2, 3) @ v
+    return (q @ k.transpose(2, 3)).softmax(dim=3) @ v
 
 
 def _attend_in_products(

@@ -60,6 +60,15 @@ def test_long_texts_that_see_themselves_whole_are_the_textbooks(scale: float | N
     torch.testing.assert_close(ours, known, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("length", [15, 16, 100])
+def test_many_short_texts_are_attended_some_at_a_time(length: int) -> None:
+    pack, tokens = pack_of((length,) * 40), 40 * length
+    q, k, v = draw(tokens, 32), draw(tokens, 32).flip(0), draw(tokens, 32) * 2
+    ours = attend(q, k, v, pack)
+    known = by_hand(q, k, v, pack, causal=False, window=None)
+    torch.testing.assert_close(ours, known, atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("causal", [False, True])
 def test_a_long_text_under_a_window_is_attended_in_chunks(causal: bool) -> None:
     pack, tokens = pack_of((1300,)), 1300
