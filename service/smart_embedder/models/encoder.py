@@ -21,6 +21,7 @@ from smart_embedder.runtime.devices import INT8, Device
 from smart_embedder.runtime.feed_forward import FeedForward
 from smart_embedder.runtime.linear import make_linear
 from smart_embedder.runtime.packing import Pack
+from smart_embedder.runtime.rows import in_whole_steps
 from smart_embedder.runtime.weights import Weights
 
 _ROBERTAS = ("xlm-roberta", "roberta")
@@ -114,11 +115,12 @@ class Encoder:
             checkpoint()
             x = layer(x, pack)
         checkpoint()
-        return x
+        return x[: len(pack.ids)]
 
     def _embed(self, pack: Pack, dtype: torch.dtype | None = None) -> torch.Tensor:
-        x = functional.embedding(pack.ids, self._words).to(dtype or self.compute_dtype)
-        return self._norm(x.add_(functional.embedding(pack.positions, self._positions)))
+        ids, positions = in_whole_steps(pack.ids), in_whole_steps(pack.positions)
+        x = functional.embedding(ids, self._words).to(dtype or self.compute_dtype)
+        return self._norm(x.add_(functional.embedding(positions, self._positions)))
 
     def _settled(self, layers: Iterable["_Layer"]) -> Iterator["_Layer"]:
         """Show each layer typical states as soon as it is made: its linears settle on them."""

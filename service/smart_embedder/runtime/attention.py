@@ -41,7 +41,7 @@ def attend(
     """Attend each text to itself.
 
     Args:
-        q: Queries, tokens x heads x width.
+        q: Queries, tokens x heads x width; rows behind the pack's tokens are given zeros.
         k: Keys; they may have fewer heads, each shared by as many query heads.
         v: Values, shaped as the keys.
         pack: Where the texts are.
@@ -58,6 +58,8 @@ def attend(
         ).transpose(1, 2).flatten(0, 1)
         for run in pack.runs
     ]  # fmt: skip
+    if spare := len(q) - len(pack.ids):
+        parts.append(q.new_zeros(spare, *q.shape[1:]))
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
