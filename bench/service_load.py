@@ -65,6 +65,12 @@ class Tally:
         self.statuses[outcome.status] += 1
         self.seconds.setdefault(outcome.status, []).append(outcome.seconds)
 
+    def join(self, other: "Tally") -> None:
+        """Count what another one saw, its time apart."""
+        self.statuses += other.statuses
+        for status, seconds in other.seconds.items():
+            self.seconds.setdefault(status, []).extend(seconds)
+
     def percentile(self, share: float, status: int = 200) -> float:
         """Of the seconds of the requests that ended with this status."""
         ordered = sorted(self.seconds.get(status, []))
