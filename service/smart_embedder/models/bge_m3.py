@@ -32,7 +32,6 @@ from smart_embedder.runtime.guard import finite_texts, run_guarded
 from smart_embedder.runtime.linear import Linear, make_linear
 from smart_embedder.runtime.packing import Pack
 from smart_embedder.runtime.pooling import check_pooling, pool
-from smart_embedder.runtime.rows import multiply
 from smart_embedder.runtime.weights import Weights, read_file, revision_of
 
 _UNWEIGHTED = ("<s>", "</s>", "<pad>", "<unk>")
@@ -121,14 +120,14 @@ class BgeM3(ReadsTexts):
             dense = _numbers(pool(hidden, pack, self.card.pooling))
             finite &= finite_texts(texts, dense, np.arange(texts))
         if Output.SPARSE in every:
-            weights = _numbers(multiply(self._sparse, hidden.float()).relu_().squeeze(-1))
+            weights = _numbers(self._sparse(hidden.float()).relu_().squeeze(-1))
             finite &= finite_texts(texts, weights, owners)
             by_token = np.split(weights, pack.starts[1:])
             sparse = self._strongest(pack.ids.cpu().numpy(), weights, owners, texts)
         if Output.COLBERT in every:
             rows = _rows_but_the_first(pack, [Output.COLBERT in outputs for outputs in wanted])
             states = hidden[torch.from_numpy(rows).to(hidden.device)].float()
-            vectors = _numbers(functional.normalize(multiply(self._colbert, states), dim=-1))
+            vectors = _numbers(functional.normalize(self._colbert(states), dim=-1))
             finite &= finite_texts(texts, vectors, owners[rows])
             colbert = np.split(vectors, np.searchsorted(owners[rows], np.arange(1, texts)))
         return [

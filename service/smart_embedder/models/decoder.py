@@ -20,7 +20,6 @@ from smart_embedder.runtime.attention import attend
 from smart_embedder.runtime.devices import INT8, Device
 from smart_embedder.runtime.linear import Linear, make_linear
 from smart_embedder.runtime.packing import Pack
-from smart_embedder.runtime.rows import in_whole_steps
 from smart_embedder.runtime.sharing import Sharing
 from smart_embedder.runtime.weights import Weights
 
@@ -164,8 +163,6 @@ class Decoder:
         ids, positions = pack.ids, pack.positions
         if sharing:
             ids, positions = ids[sharing.kept], positions[sharing.kept]
-        else:
-            ids, positions = in_whole_steps(ids), in_whole_steps(positions)
         x = functional.embedding(ids, self.words).to(dtype or self.compute_dtype)
         if self.shape.sandwich:
             x *= torch.tensor(self.shape.width**0.5, dtype=x.dtype)  # rounded as Gemma rounds it
@@ -178,7 +175,7 @@ class Decoder:
             x = layer(x, pack, rotations[layer.theta], sharing)
         checkpoint()
         x = self._norm(x)
-        return x[sharing.spread] if sharing else x[: len(pack.ids)]
+        return x[sharing.spread] if sharing else x
 
 
 class _Layer:

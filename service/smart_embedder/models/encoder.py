@@ -18,10 +18,8 @@ from smart_embedder.errors import ModelLoadFailed
 from smart_embedder.models.model import Checkpoint
 from smart_embedder.runtime.attention import attend
 from smart_embedder.runtime.devices import INT8, Device
-from smart_embedder.runtime.feed_forward import FeedForward
 from smart_embedder.runtime.linear import make_linear
 from smart_embedder.runtime.packing import Pack
-from smart_embedder.runtime.rows import in_whole_steps
 from smart_embedder.runtime.weights import Weights
 
 _ROBERTAS = ("xlm-roberta", "roberta")
@@ -115,12 +113,11 @@ class Encoder:
             checkpoint()
             x = layer(x, pack)
         checkpoint()
-        return x[: len(pack.ids)]
+        return x
 
     def _embed(self, pack: Pack, dtype: torch.dtype | None = None) -> torch.Tensor:
-        ids, positions = in_whole_steps(pack.ids), in_whole_steps(pack.positions)
-        x = functional.embedding(ids, self._words).to(dtype or self.compute_dtype)
-        return self._norm(x.add_(functional.embedding(positions, self._positions)))
+        x = functional.embedding(pack.ids, self._words).to(dtype or self.compute_dtype)
+        return self._norm(x.add_(functional.embedding(pack.positions, self._positions)))
 
     def _settled(self, layers: Iterable["_Layer"]) -> Iterator["_Layer"]:
         """Show each layer typical states as soon as it is made: its linears settle on them."""
@@ -150,23 +147,18 @@ class _Layer:
         self._qkv = linear(weight, bias)
         self._heads = (3, shape.heads, shape.width // shape.heads)
         mix = attention.under("output.dense.")
-        self._mix = linear(mix["weight"], mix["bias"], parted=True)
+        self._mix = linear(mix["weight"], mix["bias"])
         self._mix_norm = _Norm(attention.under("output.LayerNorm."), shape.epsilon, device)
         widen, narrow = weights.under("intermediate.dense."), weights.under("output.dense.")
-        self._feed_forward = FeedForward(
-            (widen["weight"], widen["bias"]),
-            (narrow["weight"], narrow["bias"]),
-            dtype=dtype,
-            device=device,
-            settles=True,
-        )
+        self._widen = linear(widen["weight"], widen["bias"], gelu=True)
+        self._narrow = linear(narrow["weight"], narrow["bias"])
         self._norm = _Norm(weights.under("output.LayerNorm."), shape.epsilon, device)
 
     def __call__(self, x: torch.Tensor, pack: Pack) -> torch.Tensor:
         q, k, v = self._qkv(x).view(-1, *self._heads).unbind(1)
         mixed = attend(q, k, v, pack).flatten(1)
         x = self._mix_norm(self._mix(mixed, x))
-        return self._norm(self._feed_forward(x))
+        return self._norm(self._narrow(self._widen(x), x))
 
 
 class _Norm:

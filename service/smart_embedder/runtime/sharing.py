@@ -15,7 +15,6 @@ import numpy.typing as npt
 import torch
 
 from smart_embedder.runtime.packing import Pack
-from smart_embedder.runtime.rows import in_whole_steps
 
 _PAYS = 0.9
 """Distinct states for each token up to which sharing pays: its copies cost about a twentieth."""
@@ -28,7 +27,7 @@ class Sharing:
     """Which tokens of a pack have one state."""
 
     kept: torch.Tensor
-    """For each distinct state a token that has it, in whole steps; int64, on the device."""
+    """For each distinct state a token that has it; int64, on the device."""
     spread: torch.Tensor
     """For each token of the pack its state; int64, on the device."""
 
@@ -42,8 +41,7 @@ class Sharing:
         if len(distinct) > len(ids) * _PAYS:
             return None
         device = pack.ids.device
-        rows = in_whole_steps(torch.from_numpy(kept).to(device))
-        return cls(rows, torch.from_numpy(spread).to(device))
+        return cls(torch.from_numpy(kept).to(device), torch.from_numpy(spread).to(device))
 
     def attend(
         self, attend: Attend, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, pack: Pack

@@ -77,14 +77,6 @@ def test_a_long_text_under_a_window_is_attended_in_chunks(causal: bool) -> None:
     torch.testing.assert_close(ours, by_hand(q, k, v, pack, causal, 40), atol=1e-5, rtol=0)
 
 
-def test_rows_behind_the_tokens_of_the_pack_are_seen_by_none_and_given_zeros() -> None:
-    pack = pack_of((6,))
-    q, k, v = draw(8, 2), draw(8, 2), draw(8, 2) * 2
-    ours = attend(q, k, v, pack)
-    assert torch.equal(ours[:6], attend(q[:6], k[:6], v[:6], pack))
-    assert not ours[6:].any()
-
-
 def test_the_scale_of_the_scores_can_be_given() -> None:
     pack = pack_of((6,))
     q, k, v = draw(6, 2), draw(6, 2), draw(6, 2) * 2

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from smart_embedder.runtime.int8 import Int8Linear, int8_is_right
+from smart_embedder.runtime.int8 import Int8Linear
+from smart_embedder.runtime.kernels import kernels
 
 DICE = torch.Generator().manual_seed(3)
 WEIGHT = torch.randn(40, 24, generator=DICE)
@@ -16,10 +17,9 @@ def linear(
     weight: torch.Tensor = WEIGHT,
     bias: torch.Tensor | None = BIAS,
     *,
-    fast: bool = False,
     settles: bool = False,
 ) -> Int8Linear:
-    return Int8Linear(weight, bias, gelu=False, fast=fast, settles=settles)
+    return Int8Linear(weight, bias, kernels(), gelu=False, settles=settles)
 
 
 def error(product: Int8Linear, rows: torch.Tensor) -> float:
@@ -73,6 +73,21 @@ def test_values_that_are_not_finite_stay_so() -> None:
     assert finite.tolist() == [True, False, False, *[True] * 6]
 
 
-@pytest.mark.skipif(not int8_is_right(), reason="this processor has no trusted int8 product")
-def test_the_slow_product_gives_the_same_numbers() -> None:
-    torch.testing.assert_close(linear(fast=True)(ROWS), linear()(ROWS), atol=1e-5, rtol=1e-5)
+@pytest.mark.skipif(kernels() is None, reason="no kernels for this processor")
+@pytest.mark.parametrize("rows", [1, 6, 12, 13, 500, 1000])
+@pytest.mark.parametrize("width", [1, 24, 71])
+def test_the_kernel_gives_the_numbers_that_torch_gives_slowly(rows: int, width: int) -> None:
+    dice = torch.Generator().manual_seed(rows + width)
+    shapes = ((40, width), (40,), (rows, width), (rows, 40))
+    weight, bias, x, residual = (torch.randn(shape, generator=dice) for shape in shapes)
+    fast, slow = (Int8Linear(weight, bias, each, gelu=True) for each in (kernels(), None))
+    torch.testing.assert_close(fast(x, residual), slow(x, residual), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.skipif(kernels() is None, reason="no kernels for this processor")
+def test_the_largest_sums_there_are_do_not_overflow() -> None:
+    weight = torch.randn(40, 4096, generator=DICE).sign_()
+    x = torch.ones(7, 4096)
+    x[:, 0] = 0  # the rest of the row is the highest byte
+    exact = functional.linear(x, weight)
+    torch.testing.assert_close(linear(weight, None)(x), exact, atol=1e-3, rtol=1e-5)

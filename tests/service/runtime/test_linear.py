@@ -8,10 +8,10 @@ from smart_embedder.runtime.devices import INT8, Device
 from smart_embedder.runtime.int8 import Int8Linear
 from smart_embedder.runtime.linear import (
     Linear,
+    PackedLinear,
     PlainLinear,
-    PrepackedLinear,
     make_linear,
-    prepacked_is_right,
+    trusted_kernels,
 )
 
 CPU = Device("cpu", 0, "cpu")
@@ -47,23 +47,6 @@ def test_neither_the_rows_nor_the_residual_are_written_to(dtype: torch.dtype) ->
     assert torch.equal(residual, RESIDUAL)
 
 
-@pytest.mark.skipif(not prepacked_is_right(), reason="no packed product to part")
-@pytest.mark.parametrize("bias", [BIAS, None])
-def test_a_product_summed_in_parts_is_nearer_to_the_exact_one(bias: torch.Tensor | None) -> None:
-    dice = torch.Generator().manual_seed(9)
-    weight, rows = (torch.randn(count, 1100, generator=dice) for count in (40, 9))
-    exact = functional.linear(
-        rows.double(), weight.double(), bias if bias is None else bias.double()
-    )
-    whole, parted = (
-        make_linear(weight, bias, dtype=torch.float32, device=CPU, parted=parted)
-        for parted in (False, True)
-    )
-    lost, less = ((product(rows) - exact).square().mean() for product in (whole, parted))
-    assert less < lost * 0.8
-    torch.testing.assert_close(parted(rows, RESIDUAL).double(), exact + RESIDUAL, atol=1e-4, rtol=0)
-
-
 def test_half_weights_are_widened_for_an_fp32_second_try() -> None:
     product = linear(torch.bfloat16)
     assert product(ROWS.bfloat16()).dtype == torch.bfloat16
@@ -72,7 +55,5 @@ def test_half_weights_are_widened_for_an_fp32_second_try() -> None:
 
 
 def test_the_fast_kinds_are_used_where_they_are_right() -> None:
-    assert isinstance(
-        linear(torch.float32), PrepackedLinear if prepacked_is_right() else PlainLinear
-    )
+    assert isinstance(linear(torch.float32), PackedLinear if trusted_kernels() else PlainLinear)
     assert isinstance(linear(INT8), Int8Linear)

@@ -1,0 +1,199 @@
+"""Products and attention of the CPU in C, where torch's own leave half of the processor idle.
+
+They are compiled into the wheel (`hatch_build.py`), once for each kind of processor in `_KINDS`. On
+other processors, and where nothing was compiled, `kernels()` is None and torch computes.
+"""
+
+import ctypes
+import re
+import threading
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from smart_embedder.runtime.packing import Pack
+
+_KINDS = {
+    "avx512": {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"},
+    "avx2": {"avx2", "bmi1", "bmi2", "f16c", "fma"},
+}
+"""What a processor must say of itself, the best kind first."""
+_ROWS = 960
+"""Rows of a product at a time: whole chunks of either kind, 16 MB of scratch if 4,096 are wide."""
+_FAR = 1 << 40
+"""How far a token sees that has no window."""
+
+_Pointer, _Long, _Int = ctypes.c_void_p, ctypes.c_long, ctypes.c_int
+_PRODUCT = (_Pointer, _Long, *[_Pointer] * 3, *[_Long] * 3, _Int, _Long)
+_FUNCTIONS: dict[str, tuple[tuple[Any, ...], Any]] = {
+    "use_pool": ((_Pointer, _Pointer), None),
+    "packed_size": ((_Long, _Long), _Long),
+    "packed_bytes": ((_Long, _Long), _Long),
+    "pack": ((_Pointer, _Pointer, _Long, _Long), None),
+    "pack_bytes": ((_Pointer, _Pointer, _Long, _Long), None),
+    "product": ((_Pointer, _Pointer, *_PRODUCT), None),
+    "product_of_bytes": ((*[_Pointer] * 4, *_PRODUCT), None),
+    "attention": (
+        (*[_Pointer, _Long] * 3, *[_Pointer] * 3, *[_Long] * 6, ctypes.c_float, _Long),
+        None,
+    ),
+}
+"""What each function takes and gives."""
+
+
+class Kernels:
+    """The compiled functions, on torch's pool of threads."""
+
+    def __init__(self, library: ctypes.CDLL, openmp: ctypes.CDLL) -> None:
+        for name, (takes, gives) in _FUNCTIONS.items():
+            function = getattr(library, name)
+            function.argtypes, function.restype = takes, gives
+        library.use_pool(
+            ctypes.cast(openmp.GOMP_parallel, _Pointer), ctypes.cast(openmp.GOMP_barrier, _Pointer)
+        )
+        self._library = library
+        self._scratch = _Scratch()
+
+    def pack(self, weight: torch.Tensor) -> torch.Tensor:
+        """Bring a weight (out x in) into the order in which `product` reads it."""
+        weight = weight.float().contiguous()
+        packed = torch.empty(self._library.packed_size(*weight.shape))
+        self._library.pack(_at(weight), _at(packed), *weight.shape)
+        return packed
+
+    def pack_bytes(self, weight: torch.Tensor) -> torch.Tensor:
+        """The same for a weight of int8 and `product_of_bytes`."""
+        weight = weight.contiguous()
+        packed = torch.empty(self._library.packed_bytes(*weight.shape), dtype=torch.int8)
+        self._library.pack_bytes(_at(weight), _at(packed), *weight.shape)
+        return packed
+
+    def product(
+        self,
+        x: torch.Tensor,
+        packed: torch.Tensor,
+        width: int,
+        bias: torch.Tensor | None,
+        *,
+        gelu: bool,
+        residual: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """Multiply rows by a packed weight, then do what follows while the result is in cache."""
+        fixed = (_at(packed), _at(bias))
+        return self._multiply(self._library.product, fixed, x, width, residual, gelu=gelu)
+
+    def product_of_bytes(
+        self,
+        x: torch.Tensor,
+        packed: torch.Tensor,
+        scales: torch.Tensor,
+        sums: torch.Tensor,
+        bias: torch.Tensor,
+        *,
+        gelu: bool,
+        residual: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """Round each row to bytes by its own range first; `scales` and `sums` are the weight's."""
+        fixed = (_at(packed), _at(scales), _at(sums), _at(bias))
+        function = self._library.product_of_bytes
+        return self._multiply(function, fixed, x, len(scales), residual, gelu=gelu)
+
+    def _multiply(
+        self,
+        function: Any,
+        fixed: tuple[int | None, ...],
+        x: torch.Tensor,
+        width: int,
+        residual: torch.Tensor | None,
+        *,
+        gelu: bool,
+    ) -> torch.Tensor:
+        x = x if x.stride(1) == 1 else x.contiguous()
+        residual = None if residual is None else residual.contiguous()
+        y, (count, depth) = x.new_empty(len(x), width), x.shape
+        for start in range(0, count, _ROWS):
+            some, rows = slice(start, start + _ROWS), min(_ROWS, count - start)
+            function(
+                *fixed, _at(x[some]), x.stride(0),
+                None if residual is None else _at(residual[some]), _at(y[some]),
+                self._scratch.of(rows * (depth + 2)), rows, depth, width, gelu,
+                torch.get_num_threads(),
+            )  # fmt: skip
+        return y
+
+    def attention(
+        self,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        pack: Pack,
+        *,
+        causal: bool,
+        window: int | None,
+        scale: float,
+    ) -> torch.Tensor:
+        """Attend each text to itself; see `runtime.attention.attend`."""
+        q, k, v = (_by_token(part) for part in (q, k, v))
+        out = q.new_empty(q.shape)
+        back = _FAR if window is None else window - 1
+        self._library.attention(
+            _at(q), q.stride(0), _at(k), k.stride(0), _at(v), v.stride(0), _at(out),
+            self._scratch.of(2 * k.numel()), _at(pack.cu_seqlens), len(pack.lengths),
+            q.shape[1], k.shape[1], q.shape[2], back, 0 if causal else back, scale,
+            torch.get_num_threads(),
+        )  # fmt: skip
+        return out
+
+
+class _Scratch(threading.local):
+    """Room that a thread uses again and again: new pages at every call would cost a tenth of it."""
+
+    def __init__(self) -> None:
+        self._room = torch.empty(0)
+
+    def of(self, numbers: int) -> int:
+        """Where there is room for so many numbers; what was there before is lost."""
+        if self._room.numel() < numbers:
+            self._room = torch.empty(numbers)
+        return self._room.data_ptr()
+
+
+def _at(tensor: torch.Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
+
+
+def _by_token(part: torch.Tensor) -> torch.Tensor:
+    """Make sure that all numbers of a token stand together; between tokens there may be others."""
+    return part if part.stride()[1:] == (part.shape[2], 1) else part.contiguous()
+
+
+@cache
+def kernels() -> Kernels | None:
+    """The kernels for this processor, unless there are none."""
+    flags, openmp = _flags(), _openmp()
+    for kind, needed in _KINDS.items():
+        library = Path(__file__).with_name(f"{kind}.so")
+        if openmp and needed <= flags and library.is_file():
+            return Kernels(ctypes.CDLL(str(library)), ctypes.CDLL(openmp))
+    return None
+
+
+def _flags() -> set[str]:
+    """What the processor says it can do; nothing where the system is not Linux on x86."""
+    try:
+        found = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        return set()
+    return set(found[1].split()) if found else set()
+
+
+def _openmp() -> str | None:
+    """Where the OpenMP lies that torch has loaded."""
+    try:
+        maps = Path("/proc/self/maps").read_text()
+    except OSError:
+        return None
+    found = re.findall(r"\s(/\S*/lib[gi]?omp[^/\s]*)$", maps, re.MULTILINE)
+    return min(found, key=lambda path: "/torch" not in path, default=None)
