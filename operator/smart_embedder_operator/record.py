@@ -12,8 +12,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from smart_embedder_operator import recipes
 from smart_embedder_operator.labels import RECORD
 from smart_embedder_operator.observed import Manifest, Observed
+from smart_embedder_operator.recipes import Recipe
 from smart_embedder_operator.spec import Spec
 from smart_embedder_operator.spec.models import Model, Models
 
@@ -42,6 +44,8 @@ class Meaning(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=T
     max_length: int | None = None
     pooling: str | None = None
     engine: str = "packed"
+    recipe: Recipe | None = None
+    """How the dtype is rounded. None for most dtypes, and in records of before it was kept."""
 
 
 class Record(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -57,14 +61,16 @@ class Record(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=Tr
     template: dict[str, Any]
 
 
-def meaning(models: Models, auto_dtype: str) -> Meaning:
-    """What the asked models amount to on this hardware."""
+def meaning(models: Models, auto_dtype: str, own_image: str | None = None) -> Meaning:
+    """What the asked models amount to on this hardware, by the release's image or another."""
+    dtype = auto_dtype if models.dtype == "auto" else models.dtype
     return Meaning(
         models={role: model for role, model in models.by_role.items() if role != "reranker"},
-        dtype=auto_dtype if models.dtype == "auto" else models.dtype,
+        dtype=dtype,
         max_length=models.max_length,
         pooling=models.pooling,
         engine=models.engine,
+        recipe=recipes.recipe(dtype, own_image),
     )
 
 
@@ -77,6 +83,11 @@ def edition(spec: Spec) -> str:
     """Digest of what shapes pods; defaults are left out, so that new fields change nothing."""
     written = msgspec.to_builtins(spec)
     return digest({key: written[key] for key in written.keys() - _BESIDE_PODS})[:16]
+
+
+def stays(record: Record, spec: Spec) -> bool:
+    """Whether its pods are left as they were made, old image and all, whatever the release."""
+    return record.edition == edition(spec) and spec.rollout.image_policy == "OnEdit"
 
 
 def digest(value: object) -> str:

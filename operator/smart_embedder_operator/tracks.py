@@ -10,12 +10,13 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
+from smart_embedder_operator import recipes
 from smart_embedder_operator import record as records_
 from smart_embedder_operator.labels import TRACK
 from smart_embedder_operator.observed import Manifest, Observed
 from smart_embedder_operator.profiles import Profile, dtype_of
 from smart_embedder_operator.record import Meaning, Record
-from smart_embedder_operator.spec import Embedder
+from smart_embedder_operator.spec import Embedder, Spec
 from smart_embedder_operator.spec.models import Model
 
 Role = Literal["Serving", "Next", "Standby"]
@@ -58,9 +59,10 @@ class TrackPlan(Struct, frozen=True, kw_only=True):
 def plan(embedder: Embedder, profile: Profile, observed: Observed) -> TrackPlan:
     """Decide the tracks: what serves, what is prepared, what is kept, and so what goes."""
     known = records_.records(observed)
-    asked = records_.meaning(embedder.spec.models, dtype_of(profile))
-    target = _same(asked, known) or records_.fingerprint(asked)
-    current = _current(embedder.name, known, observed) or target
+    asked = _asked(embedder.spec, profile)
+    serves = _current(embedder.name, known, observed)
+    target = _same(asked, embedder.spec, known, serves) or records_.fingerprint(asked)
+    current = serves or target
     wanted = _wanted(embedder, current, target, known)
     serving = wanted if _may_flip(embedder, wanted, current, observed) else current
     return TrackPlan(
@@ -75,16 +77,36 @@ def plan(embedder: Embedder, profile: Profile, observed: Observed) -> TrackPlan:
     )
 
 
-def _same(asked: Meaning, known: dict[str, Record]) -> str | None:
-    """The track that already yields what is asked for; a branch and its commit are the same."""
-    return next((name for name, record in known.items() if _means(record, asked)), None)
+def _asked(spec: Spec, profile: Profile) -> Meaning:
+    return records_.meaning(spec.models, dtype_of(profile), recipes.own_image(spec, profile))
+
+
+def _same(asked: Meaning, spec: Spec, known: dict[str, Record], serves: str | None) -> str | None:
+    """The track that already yields what is asked for, rather the one that serves.
+
+    Where pods keep their image, its recipe is the one that is asked for, whatever the release's.
+    """
+    for name in sorted(known, key=lambda name: name != serves):
+        record = known[name]
+        if _means(record, asked) and (records_.stays(record, spec) or _rounds(record, asked)):
+            return name
+    return None
+
+
+def _rounds(record: Record, asked: Meaning) -> bool:
+    """Whether the track's image is known to round as the asked one: the same image does."""
+    made = record.meaning.recipe or recipes.UNRECORDED.get(asked.dtype)
+    image = recipes.image_in(record.template.get("spec") or {})
+    return asked.recipe in {made, image}
 
 
 def _means(record: Record, asked: Meaning) -> bool:
+    """Whether it means the same, recipes aside; a branch and its commit do."""
     if record.meaning.models.keys() != asked.models.keys():
         return False
     made = replace(
         record.meaning,
+        recipe=asked.recipe,
         models={
             role: _resolved(model, asked.models[role], record.revisions.get(role))
             for role, model in record.meaning.models.items()

@@ -13,7 +13,9 @@ import yaml
 from smart_embedder import errors
 from smart_embedder.cli import main
 from smart_embedder.environment import PREFIX
+from smart_embedder.models import model
 from smart_embedder.settings import Settings
+from smart_embedder_operator import recipes
 from smart_embedder_operator.conditions import Reason
 from smart_embedder_operator.metrics_api.exposition import METRICS, MODEL_INFO
 from smart_embedder_operator.platform import Capabilities, Images, Platform
@@ -134,6 +136,11 @@ def test_the_image_knows_the_commands(
             main([*command, "--help"])
         assert ended.value.code == 0
         assert command[0] in capsys.readouterr().out
+
+
+def test_the_recipes_are_those_that_the_service_rounds_by() -> None:
+    """Otherwise an upgrade would roll pods of two vector fingerprints behind one Service."""
+    assert dict(recipes.RECIPES) == dict(model.RECIPES)
 
 
 def test_every_reason_of_a_failed_start_is_a_reason_of_the_operator() -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from smart_embedder_operator import recipes
 from smart_embedder_operator.observed import Manifest
 from smart_embedder_operator.profiles import Profile
 from smart_embedder_operator.resources import timing
@@ -10,8 +11,8 @@ from smart_embedder_operator.resources.context import Context
 from smart_embedder_operator.resources.manifest import plain, present
 from smart_embedder_operator.spec import Embedder, Spec
 from smart_embedder_operator.spec.models import SecretKey
+from smart_embedder_operator.spec.pod import CONTAINER
 
-CONTAINER = "embedder"
 CA_FOLDER = "/etc/smart-embedder/ca"
 
 
@@ -41,10 +42,10 @@ def container(embedder: Embedder, context: Context) -> Manifest:
 
 
 def _image(spec: Spec, context: Context) -> str:
-    """The Embedder's own image, the profile's, or the release's for the device."""
+    """The one that a person names, or the release's for the device."""
     images = context.platform.images
     released = images.cuda if context.profile.device == "cuda" else images.cpu
-    return spec.image.reference or context.profile.image or released
+    return recipes.own_image(spec, context.profile) or released
 
 
 def _resources(profile: Profile) -> Manifest:

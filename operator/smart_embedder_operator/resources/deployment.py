@@ -36,27 +36,23 @@ _STRATEGIES: dict[Exchange, Manifest] = {
 def made(embedder: Embedder, context: Context, track: Track) -> Record:
     """What the track is made from: as it was, unless the person's edit or policy says afresh."""
     kept = track.record
-    now = record.edition(embedder.spec)
     revisions = _revisions(context, track)
-    if kept is not None and _stays(embedder, context, track, now):
+    if kept is not None and _stays(embedder, context, kept):
         return replace(kept, revisions=revisions)
     settings = config.settings(embedder, context)
     return Record(
         fingerprint=track.fingerprint,
         meaning=track.meaning,
-        edition=now,
+        edition=record.edition(embedder.spec),
         revisions=revisions,
         settings=settings,
         template=pod.template(embedder, context, track.fingerprint, settings),
     )
 
 
-def _stays(embedder: Embedder, context: Context, track: Track, edition: str) -> bool:
+def _stays(embedder: Embedder, context: Context, kept: Record) -> bool:
     """A track that is not asked for any more stays as it is; the asked one follows the policy."""
-    if track.fingerprint != context.plan.target:
-        return True
-    same = track.record is not None and track.record.edition == edition
-    return same and embedder.spec.rollout.image_policy == "OnEdit"
+    return kept.fingerprint != context.plan.target or record.stays(kept, embedder.spec)
 
 
 def _revisions(context: Context, track: Track) -> dict[str, str]:

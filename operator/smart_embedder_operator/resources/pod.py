@@ -1,17 +1,16 @@
 """The pods of a track: restricted, placed by their hardware, spread, with their volumes. Pure."""
 
-from typing import Any
-
 from smart_embedder_operator import record
 from smart_embedder_operator.labels import CONFIG_HASH, of_track, track_selector
 from smart_embedder_operator.observed import Manifest
 from smart_embedder_operator.resources import timing
 from smart_embedder_operator.resources.cache import volume
-from smart_embedder_operator.resources.container import CONTAINER, container
+from smart_embedder_operator.resources.container import container
 from smart_embedder_operator.resources.context import Context
 from smart_embedder_operator.resources.manifest import plain, present
 from smart_embedder_operator.resources.merge import Unmergeable, merge
 from smart_embedder_operator.spec import Embedder
+from smart_embedder_operator.spec.pod import CONTAINER, serving_container
 from smart_embedder_operator.tracks import child_name
 
 # The user of our images; any other id works too, which is what OpenShift assigns.
@@ -24,7 +23,7 @@ def template(
     """The pod template of a track, with the Embedder's own template laid over it."""
     extra = embedder.spec.pod_template
     spec = merge(pod_spec(embedder, context, fingerprint, container(embedder, context)), extra.spec)
-    _feed(spec.get("containers"), child_name(embedder.name, fingerprint))
+    _feed(spec, child_name(embedder.name, fingerprint))
     return {
         "metadata": {
             "labels": extra.metadata.labels | of_track(embedder.name, fingerprint),
@@ -34,12 +33,12 @@ def template(
     }
 
 
-def _feed(containers: Any, config_map: str) -> None:
+def _feed(spec: Manifest, config_map: str) -> None:
     """Give the container its settings, after the merge: the template may bring sources too."""
-    ours = [one for one in containers or () if isinstance(one, dict) and one["name"] == CONTAINER]
-    if not ours:
+    ours = serving_container(spec)
+    if ours is None:
         raise Unmergeable(f"containers: the serving container {CONTAINER} must stay")
-    ours[0]["envFrom"] = [{"configMapRef": {"name": config_map}}, *ours[0].get("envFrom", [])]
+    ours["envFrom"] = [{"configMapRef": {"name": config_map}}, *ours.get("envFrom", [])]
 
 
 def pod_spec(embedder: Embedder, context: Context, fingerprint: str, main: Manifest) -> Manifest:

@@ -1,6 +1,7 @@
 """What a person may add to the pods: image, variables, and the escape hatch."""
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta, field
 
@@ -17,6 +18,9 @@ from smart_embedder_operator.spec.fields import (
     says,
 )
 
+CONTAINER = "embedder"
+"""Name of the serving container."""
+
 EnvName = Annotated[str, Meta(min_length=1, max_length=128, pattern=ENV_NAME)]
 
 
@@ -27,7 +31,7 @@ class Image(Piece, frozen=True, kw_only=True):
         Text | None,
         says(
             "Full image reference, with tag or digest. Unset takes the one of the operator's "
-            "release for the hardware."
+            "release for the hardware. With dtype int8, changing it is a migration."
         ),
     ] = None
     pull_policy: Annotated[
@@ -98,3 +102,12 @@ class PodTemplate(Piece, frozen=True, kw_only=True):
             preserve=True,
         ),
     ] = field(default_factory=dict)
+
+
+def serving_container(pod: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The serving container of a PodSpec, or of what a person lays over one, whatever that is."""
+    containers = pod.get("containers")
+    for one in containers if isinstance(containers, list) else ():
+        if isinstance(one, dict) and one.get("name") == CONTAINER:
+            return one
+    return None

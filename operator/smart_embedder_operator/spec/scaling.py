@@ -147,7 +147,8 @@ class Rollout(Piece, frozen=True, kw_only=True):
         Literal["OnEdit", "OnUpgrade"],
         says(
             "When an upgrade of the operator reaches the pods: with the next edit of this "
-            "Embedder, or at once."
+            "Embedder, or at once. It is a rolling update, and a migration where the release "
+            "computes other vectors (dtype int8; the changelog says so)."
         ),
     ] = "OnEdit"
     progress_deadline_seconds: Annotated[

@@ -22,7 +22,10 @@ Text = str | Sequence[int]
 """A text, or its token ids where a dialect lets the client tokenize."""
 
 RECIPES: Mapping[str, int] = {"int8": 2}
-"""How a dtype rounds where that is ours to choose: raised by a change that moves its vectors."""
+"""How a dtype rounds where that is ours to choose: raised by a change that moves its vectors.
+
+The operator's `recipes` says the same, so that it migrates there instead of rolling.
+"""
 
 
 class Output(enum.Flag):

@@ -371,6 +371,7 @@ def test_the_pod_template_is_merged_as_kubectl_would(world: Any, embedder: Write
     [
         ({"containers": None}, "containers: the serving container embedder must stay"),
         ({"containers": {}}, "containers: the serving container embedder must stay"),
+        ({"containers": 1}, "containers: the serving container embedder must stay"),
         (
             {"containers": [{"name": "embedder", "$patch": "delete"}]},
             "containers: the serving container embedder must stay",

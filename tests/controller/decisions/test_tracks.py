@@ -9,12 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from smart_embedder_operator import recipes
 from smart_embedder_operator.observed import Manifest, PodReport
+from smart_embedder_operator.profiles import Profile
 
 Write = Callable[..., Manifest]
 M3 = {"embedding": "BAAI/bge-m3"}
 QWEN = {"embedding": "BAAI/bge-m3", "dense": "Qwen/Qwen3-Embedding-0.6B"}
 MANUAL = {"promotion": "Manual"}
+INT8 = M3 | {"dtype": "int8"}
+AT_ONCE = {"imagePolicy": "OnUpgrade"}
 COMMIT = "5617a9f61b028005a4858fdac845db406aefb181"
 
 
@@ -260,6 +264,176 @@ def test_the_upgrade_arrives_at_once_where_the_person_says_so(world: Any, embedd
     newer(world)
     world.step(embedder(rollout={"imagePolicy": "OnUpgrade"}))
     assert "smart-embedder:2" in str(template(world, track))
+
+
+@pytest.fixture
+def rounds_anew(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
+    """A newer operator, whose release rounds int8 by another recipe."""
+
+    def upgrade(world: Any) -> None:
+        newer(world)
+        monkeypatch.setattr(recipes, "RECIPES", {"int8": recipes.RECIPES["int8"] + 1})
+
+    return upgrade
+
+
+def test_an_upgrade_that_rounds_anew_is_a_migration(
+    world: Any, embedder: Write, rounds_anew: Callable[[Any], None]
+) -> None:
+    manifest = embedder(models=INT8, rollout=AT_ONCE)
+    old = world.converge(manifest).plan.target
+    before = template(world, old)
+    rounds_anew(world)
+    new = world.step(manifest).plan.target
+    assert (world.serving(), template(world, old)) == (old, before)
+    assert "smart-embedder:2" in str(template(world, new))
+    world.converge(manifest)
+    assert world.serving() == new
+    assert list(world.deployments()) == [f"search-{new}"]
+
+
+def test_the_way_back_to_a_release_that_rounds_as_before_is_a_migration_too(
+    world: Any, embedder: Write
+) -> None:
+    manifest = embedder(models=INT8, rollout=AT_ONCE)
+    with pytest.MonkeyPatch.context() as later:
+        later.setattr(recipes, "RECIPES", {"int8": recipes.RECIPES["int8"] + 1})
+        new = world.converge(manifest).plan.target
+    newer(world)
+    assert world.step(manifest).plan.target != new
+
+
+def test_a_recipe_that_is_not_its_dtypes_moves_no_vectors(
+    world: Any, embedder: Write, rounds_anew: Callable[[Any], None]
+) -> None:
+    manifest = embedder(rollout=AT_ONCE)
+    track = world.converge(manifest).plan.target
+    rounds_anew(world)
+    assert world.step(manifest).plan.target == track
+    assert "smart-embedder:2" in str(template(world, track))
+
+
+def test_an_upgrade_of_the_same_recipe_rolls_within_the_track(world: Any, embedder: Write) -> None:
+    manifest = embedder(models=INT8, rollout=AT_ONCE)
+    track = world.converge(manifest).plan.target
+    newer(world)
+    assert world.step(manifest).plan.target == track
+    assert "smart-embedder:2" in str(template(world, track))
+
+
+def test_a_release_that_rounds_anew_waits_for_an_edit_and_is_a_migration_then(
+    world: Any, embedder: Write, rounds_anew: Callable[[Any], None]
+) -> None:
+    old = world.converge(embedder(models=INT8)).plan.target
+    before = [world.children[key] for key in sorted(world.children)]
+    rounds_anew(world)
+    world.step(embedder(models=INT8))
+    assert [world.children[key] for key in sorted(world.children)] == before
+    edited = embedder(generation=2, models=INT8, serving={"queueSize": 10})
+    assert world.step(edited).plan.target != old
+    assert "smart-embedder:1" in str(template(world, old))
+
+
+def test_who_leaves_upgrades_to_edits_again_keeps_the_track_that_serves(
+    world: Any, embedder: Write, rounds_anew: Callable[[Any], None]
+) -> None:
+    manual = embedder(models=INT8, rollout=AT_ONCE | MANUAL)
+    old = world.converge(manual).plan.target
+    rounds_anew(world)
+    new = world.converge(manual).plan.target
+    promoted = MANUAL | {"promote": new}
+    world.converge(embedder(models=INT8, rollout=AT_ONCE | promoted))
+    assert world.serving() == new != old
+    plan = world.converge(embedder(models=INT8, rollout=promoted)).plan
+    assert (plan.target, plan.waiting) == (new, None)
+
+
+@pytest.fixture
+def made_before(world: Any) -> Callable[[Manifest], str]:
+    """Make a track as an operator does that knows of no recipes."""
+
+    def make(manifest: Manifest) -> str:
+        with pytest.MonkeyPatch.context() as past:
+            past.setattr(recipes, "RECIPES", {})
+            track: str = world.converge(manifest).plan.target
+            return track
+
+    return make
+
+
+@pytest.mark.parametrize("edit", [{}, {"serving": {"queueSize": 10}}])
+@pytest.mark.parametrize("image", [{}, {"reference": "example.com/mine:1"}])
+def test_a_record_from_before_recipes_moves_no_vectors_by_itself(
+    world: Any,
+    embedder: Write,
+    made_before: Callable[[Manifest], str],
+    image: dict[str, str],
+    edit: dict[str, Any],
+) -> None:
+    spec = {"models": INT8, "rollout": AT_ONCE, "image": image}
+    track = made_before(embedder(**spec))
+    newer(world)
+    assert world.step(embedder(generation=2, **spec, **edit)).plan.target == track
+    assert len(world.deployments()) == 1
+
+
+def test_a_record_from_before_recipes_knows_the_one_it_was_made_by(
+    world: Any,
+    embedder: Write,
+    made_before: Callable[[Manifest], str],
+    rounds_anew: Callable[[Any], None],
+) -> None:
+    manifest = embedder(models=INT8, rollout=AT_ONCE)
+    old = made_before(manifest)
+    rounds_anew(world)
+    assert world.step(manifest).plan.target != old
+
+
+def named(image: str) -> dict[str, Any]:
+    return {"image": {"reference": image}}
+
+
+def laid_over(image: str) -> dict[str, Any]:
+    containers = [{"name": "sidecar", "image": "other"}, {"name": "embedder", "image": image}]
+    return {"podTemplate": {"spec": {"containers": containers}}}
+
+
+@pytest.mark.parametrize("image", [named, laid_over])
+@pytest.mark.parametrize(("models", "migrates"), [(INT8, True), (M3, False)])
+def test_another_image_of_ones_own_may_round_anew(
+    world: Any,
+    embedder: Write,
+    image: Callable[[str], dict[str, Any]],
+    models: dict[str, str],
+    migrates: bool,
+) -> None:
+    old = world.converge(embedder(models=models, **image("mine:1"))).plan.target
+    plan = world.step(embedder(generation=2, models=models, **image("mine:2"))).plan
+    assert (plan.target != old) == migrates
+
+
+def test_another_image_of_the_profile_may_round_anew(world: Any, embedder: Write) -> None:
+    manifest = embedder(models=INT8, rollout=AT_ONCE, hardware={"profile": "ours"})
+    tracks = []
+    for image in ("mine:1", "mine:2"):
+        profiles = {"ours": Profile(image=image)}
+        world.platform = msgspec.structs.replace(world.platform, profiles=profiles)
+        tracks.append(world.step(manifest).plan.target)
+    assert tracks[0] != tracks[1]
+
+
+@pytest.mark.parametrize("image", [named, laid_over])
+def test_an_image_of_ones_own_rounds_as_itself_whatever_the_release(
+    world: Any,
+    embedder: Write,
+    rounds_anew: Callable[[Any], None],
+    image: Callable[[str], dict[str, Any]],
+) -> None:
+    spec = {"models": INT8, "rollout": AT_ONCE, **image("mine:1")}
+    track = world.converge(embedder(**spec)).plan.target
+    rounds_anew(world)
+    assert world.step(embedder(**spec)).plan.target == track
+    assert world.step(embedder(generation=2, serving={"queueSize": 9}, **spec)).plan.target == track
 
 
 def test_the_old_track_is_rebuilt_as_it_was_when_somebody_deletes_it(
