@@ -47,6 +47,8 @@ def decide(manifest: Manifest, platform: Platform, observed: Observed) -> Decisi
         profile = settle(embedder.spec.hardware, platform.profiles)
     except ProfileNotFound as trouble:
         return Decision(**known, trouble=trouble)
+    if observed.unseen:
+        return Decision(**known)  # what is not seen would be made anew, and its pods taken away
     plan = tracks.plan(embedder, profile, observed)
     if embedder.spec.paused:
         return Decision(**known, plan=plan)

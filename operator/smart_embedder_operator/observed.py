@@ -59,6 +59,8 @@ class Observed(Struct, frozen=True, kw_only=True):
     """The other Embedders of the cluster that have a route."""
     reports: dict[str, PodReport] = {}
     """By pod name; only pods that answered."""
+    unseen: dict[str, str] = {}
+    """Kinds that we may not list, with the API server's words: what there is, is not known then."""
     refusals: tuple[Refusal, ...] = ()
     """What the last apply could not write."""
 

@@ -13,7 +13,7 @@ from smart_embedder_operator.cluster import Cluster
 from smart_embedder_operator.converge import Converger
 from smart_embedder_operator.decision import decide
 from smart_embedder_operator.kinds import Key
-from smart_embedder_operator.kube import Kube, KubeError, Manifest, NotFound
+from smart_embedder_operator.kube import Forbidden, Kube, KubeError, Manifest, NotFound
 from smart_embedder_operator.observe import Observer
 from smart_embedder_operator.observed import Observed
 from smart_embedder_operator.publish import Publisher
@@ -83,6 +83,9 @@ class Reconciler:
         key = metadata["namespace"], metadata["name"]
         patient = self._failures.get(key, 0) < FAILURES_TOLD - 1
         observed = await self._observer.observe(embedder)
+        if observed.unseen and patient:
+            # An API server that has just started refuses for a moment what its roles allow.
+            raise Forbidden("; ".join(observed.unseen.values()), status=403)
         self._note_trouble(key, observed)
         decision = decide(embedder, self._cluster.platform, observed)
         if decision.objects is not None:
@@ -90,13 +93,14 @@ class Reconciler:
                 decision.objects, decision.replicas, observed, metadata["uid"], patient=patient
             )
             observed = msgspec.structs.replace(observed, refusals=refusals)
-        if patient or not observed.refusals:
+        refused = (*observed.unseen.values(), *(one.message for one in observed.refusals))
+        if patient or not refused:
             self._failures.pop(key, None)
         status = conditions.evaluate(decision, observed)
         changed = await self._publisher.publish(embedder, status)
         self._show(embedder, status)
-        if observed.refusals:
-            raise TryAgain("; ".join(refusal.message for refusal in observed.refusals))
+        if refused:
+            raise TryAgain("; ".join(refused))
         return changed
 
     def _show(self, embedder: Manifest, status: Manifest) -> None:

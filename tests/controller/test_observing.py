@@ -91,6 +91,26 @@ async def test_rivals_are_the_others_with_a_route(kube: Any, observer: Observer)
     assert [one["metadata"]["name"] for one in seen.rivals] == ["routed"]
 
 
+async def test_what_may_not_be_listed_is_named_beside_what_may(
+    kube: Any, observer: Observer
+) -> None:
+    kube.put(kinds.PODS, pod("a", ready=False))
+    hidden = {kinds.JOBS, kinds.DEPLOYMENTS, kinds.EVENTS, kinds.EMBEDDERS}
+    kube.refuse = lambda _, resource, __: (
+        Forbidden(f"no {resource.plural} for you", status=403) if resource in hidden else None
+    )
+    seen = await observer.observe(EMBEDDER | {"spec": {"route": {"hostnames": ["a"]}}})
+    assert list(seen.unseen) == ["Deployment", "Embedder", "Event", "Job"]
+    assert seen.unseen["Job"] == "no jobs for you"
+    assert [one["metadata"]["name"] for one in seen.of("Pod")] == ["a"]
+
+
+async def test_a_list_that_fails_otherwise_ends_the_look(kube: Any, observer: Observer) -> None:
+    kube.refuse = lambda *_: KubeError("overloaded", status=429)
+    with pytest.raises(KubeError, match="overloaded"):
+        await observer.observe(EMBEDDER)
+
+
 async def test_a_namespaced_install_lives_without_seeing_nodes(kube: Any, cluster: Cluster) -> None:
     kube.refuse = lambda _, resource, __: (
         Forbidden("nodes is forbidden", status=403) if resource == kinds.NODES else None

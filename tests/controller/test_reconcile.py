@@ -12,7 +12,7 @@ from smart_embedder_operator import kinds
 from smart_embedder_operator.cluster import Cluster
 from smart_embedder_operator.converge import Converger
 from smart_embedder_operator.heartbeat import Heartbeat
-from smart_embedder_operator.kube import Conflict, Invalid, KubeError
+from smart_embedder_operator.kube import Conflict, Forbidden, Invalid, KubeError
 from smart_embedder_operator.labels import common
 from smart_embedder_operator.observe import Observer
 from smart_embedder_operator.platform import Images, Platform
@@ -247,6 +247,36 @@ async def test_a_webhook_that_nobody_answers_for_is_on_the_status_after_a_few_tr
     with pytest.raises(TryAgain):
         await bench.look()
     assert bench.condition("Degraded") == ("False", "NoFault")
+
+
+async def test_a_list_that_is_forbidden_is_on_the_status_and_changes_nothing_else(
+    bench: Bench, kube: Any
+) -> None:
+    bench.write()
+    await bench.settle()
+    before, status = bench.state(), bench.embedder["status"]
+    kube.refuse = lambda verb, resource, _: (
+        Forbidden("User cannot list services", status=403)
+        if (verb, resource) == ("list", kinds.SERVICES)
+        else None
+    )
+    bench.write(service={"port": 9000})
+    for _ in range(FAILURES_TOLD - 1):
+        with pytest.raises(TryAgain, match="User cannot list services"):
+            await bench.look()
+        assert bench.embedder["status"] == status
+    for _ in range(2):
+        kube.writes.clear()
+        with pytest.raises(TryAgain, match="User cannot list services"):
+            await bench.look()
+        assert bench.condition("Ready") == ("Unknown", "Forbidden")
+        assert bench.condition("Degraded") == ("True", "Forbidden")
+    assert kube.writes == []
+    assert bench.state() == before
+    kube.refuse = lambda *_: None
+    await bench.settle()
+    assert bench.condition("Degraded") == ("False", "NoFault")
+    assert bench.state() != before
 
 
 @pytest.mark.parametrize("status", [409, 429, 500, 503, None])

@@ -19,6 +19,15 @@ def check_spec(case: Case) -> Iterator[Finding]:
             yield Finding(reason=Reason.PROFILE_NOT_FOUND, fact=fact)
 
 
+def check_sight(case: Case) -> Iterator[Finding]:
+    """What there is may not be looked at."""
+    unseen = case.observed.unseen
+    if unseen:
+        said = next(iter(unseen.values()))
+        fact = f"the operator may not list {', '.join(unseen)}, and leaves all as it is: {said}"
+        yield Finding(reason=Reason.FORBIDDEN, fact=fact)
+
+
 def check_promotion(case: Case) -> Iterator[Finding]:
     """`promote` names a track that does not exist."""
     embedder, plan = case.decision.embedder, case.decision.plan

@@ -6,6 +6,7 @@ from smart_embedder_operator.conditions.asked import (
     check_creation,
     check_promotion,
     check_refusals,
+    check_sight,
     check_spec,
 )
 from smart_embedder_operator.conditions.containers import check_containers
@@ -24,6 +25,7 @@ from smart_embedder_operator.conditions.volumes import check_claims, check_mount
 # Causes before their effects: an unbound claim also leaves its pod unschedulable.
 CHECKS: tuple[Callable[[Case], Iterator[Finding]], ...] = (
     check_spec,
+    check_sight,
     check_refusals,
     check_creation,
     check_nodes,

@@ -68,6 +68,13 @@ def judge(case: Case, findings: tuple[Finding, ...], live: Manifest | None) -> I
     yield from _monitoring(case, findings)
 
 
+def judge_unseen(case: Case, findings: tuple[Finding, ...]) -> Iterator[Said]:
+    """While what there is may not be seen: that is the fault, and how things are is not known."""
+    for kind in ("Ready", "Available", "Progressing"):
+        yield Said(type=kind, status="Unknown", **_told(case, findings))
+    yield _degraded(case, findings)
+
+
 def _ready(case: Case, findings: tuple[Finding, ...], live: Manifest | None, where: Stage) -> Said:
     """What shall serve does: its vectors, its revision, answered by at least one pod."""
     now = counts(live)

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from smart_embedder_operator.conditions import containers
 from smart_embedder_operator.conditions.diagnosis import diagnose
 from smart_embedder_operator.conditions.exposure import condition
-from smart_embedder_operator.conditions.finding import Case
-from smart_embedder_operator.conditions.judgement import Said, judge
+from smart_embedder_operator.conditions.finding import Case, Finding
+from smart_embedder_operator.conditions.judgement import Said, judge, judge_unseen
 from smart_embedder_operator.conditions.progress import (
     counts,
     serving_deployment,
@@ -28,6 +28,8 @@ def evaluate(decision: Decision, observed: Observed) -> Manifest:
     """The whole status; a field that is absent here is to be removed."""
     case = Case(decision=decision, observed=observed)
     findings = diagnose(case)
+    if observed.unseen:
+        return _unseen(case, findings)
     live = serving_deployment(case)
     now = counts(live)
     said = list(judge(case, findings, live))
@@ -45,6 +47,15 @@ def evaluate(decision: Decision, observed: Observed) -> Manifest:
         queueDepth=_queue_depth(case),
         lastFailure=_last_failure(case),
     )
+
+
+def _unseen(case: Case, findings: tuple[Finding, ...]) -> Manifest:
+    """All but the conditions as it was: an autoscaler goes on by the selector and the number."""
+    before: Manifest = case.decision.manifest.get("status") or {}
+    return before | {
+        "observedGeneration": case.decision.manifest["metadata"].get("generation", 0),
+        "conditions": [_timed(one, case) for one in judge_unseen(case, findings)],
+    }
 
 
 def _timed(said: Said, case: Case) -> Manifest:

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from smart_embedder_operator.conditions import ADVICE, Reason, evaluate
-from smart_embedder_operator.observed import Manifest, Nodes, PodReport, Refusal
+from smart_embedder_operator.decision import decide
+from smart_embedder_operator.observed import Manifest, Nodes, Observed, PodReport, Refusal
 
 Write = Callable[..., Manifest]
 Fault = Callable[[Any, str], None]
@@ -482,6 +483,33 @@ def test_what_the_api_server_refuses_is_told(
     said = conditions_of(evaluate(decision, observed))["Degraded"]
     assert said["reason"] == reason
     assert message in said["message"]
+
+
+def test_what_may_not_be_seen_is_said_and_the_rest_is_unknown_and_as_it_was(
+    world: Any, embedder: Write
+) -> None:
+    world.converge(embedder())
+    before = world.evaluate(embedder())
+    edited = embedder(generation=2, models={"embedding": "demo/bge-m3"}) | {"status": before}
+    unseen = {"ConfigMap": "User cannot list configmaps", "Job": "User cannot list jobs"}
+    observed = Observed(now=world.now, unseen=unseen)
+    decision = decide(edited, world.platform, observed)
+    assert (decision.objects, decision.plan) == (None, None)
+    status = evaluate(decision, observed)
+    said = conditions_of(status)
+    assert {kind: one["status"] for kind, one in said.items()} == {
+        "Ready": "Unknown",
+        "Available": "Unknown",
+        "Progressing": "Unknown",
+        "Degraded": "True",
+    }
+    assert {one["reason"] for one in said.values()} == {"Forbidden"}
+    assert "ConfigMap, Job" in said["Ready"]["message"]
+    assert "User cannot list configmaps" in said["Ready"]["message"]
+    assert status["observedGeneration"] == 2
+    rest = before.keys() - {"conditions", "observedGeneration"}
+    assert status.keys() == before.keys()
+    assert {key: status[key] for key in rest} == {key: before[key] for key in rest}
 
 
 def test_a_rollout_that_stands_still_unexplained_gives_the_facts(
