@@ -4,6 +4,7 @@ The four steps are files of their own; here is only their order, and how soon to
 """
 
 import random
+import time
 from collections.abc import Callable
 
 import msgspec
@@ -25,9 +26,9 @@ from smart_embedder_operator.workqueue import TryAgain
 FIRST_LOOK_SECONDS = 8.0
 LOOK_GROWTH = 2.5
 
-
-# One passing failure is no news; as many in a row are, and within a second or two.
-FAILURES_TOLD = 3
+# A failure is no news before: an API server that is swamped, or a webhook that is starting again,
+# fails at every try of a second, and is back by then.
+FAILING_SECONDS = 5.0
 
 
 class Reconciler:
@@ -44,6 +45,7 @@ class Reconciler:
         telemetry: Telemetry,
         resync_seconds: float,
         jitter: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._kube = kube
         self._cluster = cluster
@@ -53,8 +55,9 @@ class Reconciler:
         self._telemetry = telemetry
         self._resync = resync_seconds
         self._jitter = jitter
+        self._clock = clock
         self._pauses: dict[Key, float] = {}
-        self._failures: dict[Key, int] = {}  # in a row, of those that may pass
+        self._failing_since: dict[Key, float] = {}  # without a look between that went well
         self.troubled: set[Key] = set()
         """Embedders that were not well at the last look: a change of the nodes may concern them."""
 
@@ -63,7 +66,7 @@ class Reconciler:
         try:
             return await self._reconcile(key)
         except KubeError as error:
-            self._failures[key] = self._failures.get(key, 0) + 1
+            self._failing_since.setdefault(key, self._clock())
             raise TryAgain(str(error), error.retry_after) from error
 
     async def _reconcile(self, key: Key) -> float | None:
@@ -81,7 +84,7 @@ class Reconciler:
     async def _bring_in_line(self, embedder: Manifest) -> bool:
         metadata = embedder["metadata"]
         key = metadata["namespace"], metadata["name"]
-        patient = self._failures.get(key, 0) < FAILURES_TOLD - 1
+        patient = self._is_patient(key)
         observed = await self._observer.observe(embedder)
         if observed.unseen and patient:
             # An API server that has just started refuses for a moment what its roles allow.
@@ -95,13 +98,17 @@ class Reconciler:
             observed = msgspec.structs.replace(observed, refusals=refusals)
         refused = (*observed.unseen.values(), *(one.message for one in observed.refusals))
         if patient or not refused:
-            self._failures.pop(key, None)
+            self._failing_since.pop(key, None)
         status = conditions.evaluate(decision, observed)
         changed = await self._publisher.publish(embedder, status)
         self._show(embedder, status)
         if refused:
             raise TryAgain("; ".join(refused))
         return changed
+
+    def _is_patient(self, key: Key) -> bool:
+        since = self._failing_since.get(key)
+        return since is None or self._clock() - since < FAILING_SECONDS
 
     def _show(self, embedder: Manifest, status: Manifest) -> None:
         key = embedder["metadata"]["namespace"], embedder["metadata"]["name"]
@@ -126,13 +133,13 @@ class Reconciler:
     def retire(self) -> None:
         """Another replica leads: what was seen here is no news to anybody any more."""
         self._pauses.clear()
-        self._failures.clear()
+        self._failing_since.clear()
         self.troubled.clear()
         self._telemetry.retire()
 
     def _forget(self, key: Key) -> None:
         self._pauses.pop(key, None)
-        self._failures.pop(key, None)
+        self._failing_since.pop(key, None)
         self.troubled.discard(key)
         self._publisher.forget(key)
         self._telemetry.forget(*key)
