@@ -20,7 +20,7 @@ class State(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sparse:
-    """One text's lexical weights; ids ascend."""
+    """One text's lexical weights; ids ascend. Read-only: equal texts share the arrays."""
 
     ids: Ids
     weights: Floats
@@ -67,9 +67,10 @@ class Embeddings:
     """The vectors of one request, in the order of its texts; outputs not asked for are None."""
 
     dense: Floats | None
-    """One row for each text."""
+    """One row for each text; the caller's own."""
     sparse: list[Sparse] | None
     colbert: list[Floats] | None
+    """Of each text, one row for each token. Read-only: equal texts share the arrays."""
     tokens: list[int]
     """Of each text, special tokens included, as the first model that was asked reads it."""
     truncations: tuple[TextTruncation, ...]

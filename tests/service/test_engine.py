@@ -33,6 +33,32 @@ async def test_every_output_asked_for_comes_back(make_engine, fake_embedding) ->
     assert fake_embedding.wanted == [[Output.DENSE | Output.SPARSE | Output.COLBERT] * 2]
 
 
+@pytest.mark.parametrize("cache_entries", [0, 64])
+async def test_nobody_can_write_into_what_another_caller_is_answered_with(
+    make_engine, cache_entries
+) -> None:
+    async with make_engine(cache_entries=cache_entries) as engine:
+        calls = [engine.embed(["a b", "a b"], sparse=True, colbert=True) for _ in range(2)]
+        together = await asyncio.gather(*calls)
+        later = await engine.embed(["a b"], sparse=True, colbert=True)
+    for found in (*together, later):
+        for shared in (
+            *found.colbert,
+            *(text.ids for text in found.sparse),
+            *(text.weights for text in found.sparse),
+            *(text.by_token for text in found.sparse),
+        ):
+            with pytest.raises(ValueError, match="read-only"):
+                shared[0] = 7
+
+
+async def test_the_dense_rows_are_the_callers_own(make_engine) -> None:
+    async with make_engine() as engine:
+        first, second = await asyncio.gather(engine.embed(["a", "a"]), engine.embed(["a"]))
+    first.dense[0] = 7
+    assert np.array_equal(first.dense[1], second.dense[0])
+
+
 async def test_outputs_not_asked_for_are_none(make_engine, fake_embedding) -> None:
     async with make_engine() as engine:
         found = await engine.embed(["a"], dense=False, sparse=True)

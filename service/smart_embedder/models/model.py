@@ -96,6 +96,8 @@ class Vectors:
     """What came out for one text; only the outputs that were wanted are there.
 
     `dense` is as the model's own recipe pools it, before any normalisation; sparse ids are sorted.
+    Equal texts share one of these, so what is handed out uncopied (all but `dense`) is made
+    read-only as it comes from the model.
     """
 
     dense: Floats | None = None

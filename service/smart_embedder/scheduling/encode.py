@@ -102,7 +102,21 @@ def _attempt(
     except Exception as error:  # noqa: BLE001 - whatever a forward pass raises is this text's fate
         _tell(error, model, len(ids))
         return EncodingFailed(f"the forward pass failed: {type(error).__name__}")
+    for answer in answers:
+        _lock(answer)
     return answers
+
+
+def _lock(answer: Answer) -> None:
+    """Let nobody write into what equal texts, of other callers too, are answered with.
+
+    Dense vectors and scores are copied into each caller's own rows.
+    """
+    if isinstance(answer, EmbedderError):
+        return
+    for part in (answer.sparse_ids, answer.sparse_weights, answer.token_weights, answer.colbert):
+        if part is not None:
+            part.setflags(write=False)
 
 
 def _tell(error: Exception, model: Model, texts: int) -> None:
