@@ -21,6 +21,8 @@ class InfoModel(msgspec.Struct):
     family: str
     revision: str
     dtype: str
+    recipe: int | None
+    """How int8 rounds; null for the other dtypes, which round as their names say."""
     engine: str
     pooling: str
     max_tokens: int
@@ -82,6 +84,7 @@ def _model(card: Card) -> InfoModel:
         family=card.family,
         revision=card.revision,
         dtype=card.dtype,
+        recipe=card.recipe,
         engine=card.engine,
         pooling=card.pooling,
         max_tokens=card.max_tokens,

@@ -64,10 +64,14 @@ class Card:
     """What the model was trained to see before a text, by the name of the use."""
 
     @property
+    def recipe(self) -> int | None:
+        """How its dtype rounds, None where that is not ours to choose."""
+        return RECIPES.get(self.dtype)
+
+    @property
     def fingerprint(self) -> str:
         """Two vectors may be compared only when this is equal."""
-        recipe = f" {RECIPES[self.dtype]}" if self.dtype in RECIPES else ""
-        dtype = self.dtype + recipe
+        dtype = self.dtype if self.recipe is None else f"{self.dtype} {self.recipe}"
         facts = (self.name, self.revision, dtype, self.engine, self.pooling, self.max_tokens)
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:12]
 

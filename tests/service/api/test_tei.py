@@ -9,6 +9,8 @@ import httpx
 import numpy as np
 import pytest
 
+from smart_embedder.models.model import RECIPES
+
 pytestmark = pytest.mark.anyio
 MakeClient = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
@@ -251,3 +253,13 @@ async def test_info_names_every_model_and_its_fingerprint(client: httpx.AsyncCli
     assert [model["name"] for model in info["models"]] == ["fake/embedding", "fake/reranker"]
     answer = await client.post("/embed", json={"inputs": "a"})
     assert answer.headers["x-vector-fingerprint"] == info["models"][0]["fingerprint"]
+
+
+async def test_info_tells_the_recipe_that_is_part_of_the_fingerprint(
+    make_client: MakeClient, fake_embedding: Any
+) -> None:
+    fake_embedding.card = replace(fake_embedding.card, dtype="int8")
+    async with make_client() as client:
+        rounded, exact = (await client.get("/info")).json()["models"]
+    assert (rounded["dtype"], rounded["recipe"]) == ("int8", RECIPES["int8"])
+    assert (exact["dtype"], exact["recipe"]) == ("float32", None)
