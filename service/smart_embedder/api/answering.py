@@ -50,6 +50,7 @@ class Answering:
             engine=self.engine,
             settings=self.settings,
             public=path.public,
+            kind=path.kind,
             accept=request.headers.get("accept", ""),
             path=request.scope["raw_path"].decode("latin-1"),
             params=request.path_params,
@@ -81,7 +82,7 @@ class Answering:
                     raw = await read_body(request, self.settings.max_body_bytes)
                 endpoint = path.choose(raw)
                 dialects = (endpoint.dialect,)
-                call.dialect = endpoint.dialect.name
+                call.dialect, call.kind = endpoint.dialect.name, endpoint.kind
                 body = decode(raw, endpoint.body) if endpoint.body else None
                 async with _while_connected(request.receive):
                     answer = await endpoint.handle(body, call)

@@ -23,7 +23,6 @@ from smart_embedder.settings import Settings
 class Work:
     """What the engine did for a request, for those who count, log and trace."""
 
-    kind: Kind
     models: tuple[str, ...]
     texts: int
     tokens: int
@@ -52,6 +51,8 @@ class Call:
     """The code of the error it ended with."""
     dialect: str = ""
     """Whose body it is, once that is known."""
+    kind: Kind | None = None
+    """What it asks for; None where nothing is embedded or ranked."""
     public: bool = False
     """A probe, a scrape or a page: answered to anybody, and no work."""
     token_name: str | None = None
@@ -86,7 +87,7 @@ class Call:
                 texts, lane=self.lane, client=self.client, deadline=self.deadline, **options
             )
         models = tuple(dict.fromkeys(card.name for card in found.cards.values()))
-        self._tell(Kind.EMBED, models, found.timings, found.tokens, sum(map(len, texts)))
+        self._tell(models, found.timings, found.tokens, sum(map(len, texts)))
         self.headers["x-vector-fingerprint"] = fingerprint(found.fingerprints)
         return found
 
@@ -104,13 +105,12 @@ class Call:
                 **options,
             )
         characters = len(query) + sum(map(len, passages))
-        self._tell(Kind.RERANK, (found.card.name,), found.timings, found.tokens, characters)
+        self._tell((found.card.name,), found.timings, found.tokens, characters)
         self.headers["x-vector-fingerprint"] = found.card.fingerprint
         return found
 
     def _tell(
         self,
-        kind: Kind,
         models: tuple[str, ...],
         timings: Timings,
         tokens: Sequence[int],
@@ -121,10 +121,9 @@ class Call:
         A request may take several rankings, one after another: they add up.
         """
         done = self.work or Work(
-            kind=kind, models=models, texts=0, tokens=0, characters=0, timings=Timings(0, 0, 0)
+            models=models, texts=0, tokens=0, characters=0, timings=Timings(0, 0, 0)
         )
         self.work = work = Work(
-            kind=kind,
             models=models,
             texts=done.texts + len(tokens),
             tokens=done.tokens + sum(tokens),

@@ -29,6 +29,7 @@ from smart_embedder.api.inputs import AtLeastOne, check_count
 from smart_embedder.errors import EmptyInput, InvalidInput
 from smart_embedder.models.model import Floats
 from smart_embedder.results import Embeddings
+from smart_embedder.scheduling.observer import Kind
 from smart_embedder.settings import Settings
 
 EmbeddingType = Literal["float", "int8", "uint8", "binary", "ubinary", "base64"]
@@ -193,6 +194,7 @@ ENDPOINTS = (
         dialect=COHERE,
         paths=("/v1/embed",),
         handle=embed_v1,
+        kind=Kind.EMBED,
         body=CohereEmbedV1Request,
         answer=CohereEmbedResponse,
         summary="Embed texts",
@@ -201,6 +203,7 @@ ENDPOINTS = (
         dialect=COHERE,
         paths=("/v2/embed",),
         handle=embed_v2,
+        kind=Kind.EMBED,
         body=CohereEmbedV2Request,
         answer=CohereEmbedResponse,
         summary="Embed texts in several formats",

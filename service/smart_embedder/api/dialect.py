@@ -10,6 +10,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 from smart_embedder.api.call import Call
 from smart_embedder.errors import EmbedderError
+from smart_embedder.scheduling.observer import Kind
 
 JSON = "application/json"
 
@@ -66,6 +67,8 @@ class Endpoint:
     """Takes the decoded body (None for GET); gives a struct, a list of them, or a `Reply`."""
     body: Any = None
     """The type of the body; None makes it a GET."""
+    kind: Kind | None
+    """Whose request it is to whoever counts; None where nothing is embedded or ranked."""
     answer: Any = None
     """The type of the answer, for the OpenAPI document."""
     keys: frozenset[str] = frozenset()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from smart_embedder.api.bodies import fields
 from smart_embedder.api.dialect import Dialect, Endpoint
 from smart_embedder.api.errors import Ambiguous
+from smart_embedder.scheduling.observer import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,11 @@ class Path:
     def public(self) -> bool:
         """Whether it is answered to anybody in every state."""
         return all(endpoint.public for endpoint in self.endpoints)
+
+    @property
+    def kind(self) -> Kind | None:
+        """What a request counts as whose body does not say: as the first endpoint's."""
+        return self.endpoints[0].kind
 
     @property
     def dialects(self) -> tuple[Dialect, ...]:

@@ -17,6 +17,7 @@ from smart_embedder.api.inputs import (
     texts_of,
 )
 from smart_embedder.errors import InvalidInput
+from smart_embedder.scheduling.observer import Kind
 
 
 class EmbedV1Error(msgspec.Struct):
@@ -113,6 +114,7 @@ ENDPOINTS = (
         dialect=EMBED_V1,
         paths=("/api/v1/embed",),
         handle=embed,
+        kind=Kind.EMBED,
         body=EmbedV1Request,
         answer=EmbedV1Response,
         summary="Embed texts, with the time of each stage",

@@ -5,6 +5,7 @@ vector as the model gives it, 0 scales its largest component to 32,760 (an int16
 divide by that norm. A full queue is 503 here.
 """
 
+from functools import partial
 from typing import Annotated, Any, Self
 
 import msgspec
@@ -18,6 +19,7 @@ from smart_embedder.api.ranking import best_first
 from smart_embedder.errors import Overloaded
 from smart_embedder.models.model import Floats
 from smart_embedder.results import Ranking
+from smart_embedder.scheduling.observer import Kind
 
 
 class LlamaErrorDetail(msgspec.Struct):
@@ -239,16 +241,28 @@ def scaled(rows: Floats, norm: int) -> Floats:
     return found
 
 
-def _post(path: str, handle: Any, body: Any, answer: Any, summary: str, *keys: str) -> Endpoint:
+def _post(
+    path: str,
+    handle: Any,
+    body: Any,
+    answer: Any,
+    summary: str,
+    *keys: str,
+    kind: Kind | None = Kind.EMBED,
+) -> Endpoint:
     return Endpoint(
         dialect=LLAMACPP,
         paths=(path,),
         handle=handle,
+        kind=kind,
         body=body,
         answer=answer,
         summary=summary,
         keys=frozenset(keys),
     )
+
+
+_ranks, _reads = partial(_post, kind=Kind.RERANK), partial(_post, kind=None)
 
 
 _CONTENT = (embed_content, LlamaContentRequest, list[LlamaEmbedding], "Embed texts", "content")
@@ -261,10 +275,10 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     _post("/embedding", *_INPUT),
     _post("/embeddings", *_CONTENT),
     _post("/embeddings", *_INPUT, "embd_normalize"),
-    _post("/reranking", *_DOCUMENTS),
-    _post("/reranking", *_TEXTS),
-    _post("/v1/reranking", *_DOCUMENTS),
-    _post("/v1/reranking", *_TEXTS),
-    _post("/tokenize", tokenize, LlamaTokenizeRequest, LlamaTokens, "Tokenize a text", "content"),
-    _post("/detokenize", detokenize, LlamaDetokenizeRequest, LlamaContent, "Ids into text"),
+    _ranks("/reranking", *_DOCUMENTS),
+    _ranks("/reranking", *_TEXTS),
+    _ranks("/v1/reranking", *_DOCUMENTS),
+    _ranks("/v1/reranking", *_TEXTS),
+    _reads("/tokenize", tokenize, LlamaTokenizeRequest, LlamaTokens, "Tokenize a text", "content"),
+    _reads("/detokenize", detokenize, LlamaDetokenizeRequest, LlamaContent, "Ids into text"),
 )

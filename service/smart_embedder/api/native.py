@@ -25,6 +25,7 @@ from smart_embedder.api.ranking import best_first
 from smart_embedder.errors import InvalidInput, Overloaded
 from smart_embedder.models.model import Output, Side
 from smart_embedder.results import Embeddings, Sparse, TextTruncation
+from smart_embedder.scheduling.observer import Kind
 
 
 class NativeError(msgspec.Struct, omit_defaults=True):
@@ -259,6 +260,7 @@ ENDPOINTS = (
         paths=("/embeddings",),
         keys=frozenset({"sentences"}),
         handle=embed,
+        kind=Kind.EMBED,
         body=NativeEmbedRequest,
         answer=NativeEmbeddings,
         summary="Dense, sparse and ColBERT vectors of sentences",
@@ -268,6 +270,7 @@ ENDPOINTS = (
         paths=("/rerank",),
         keys=frozenset({"passages"}),
         handle=rerank,
+        kind=Kind.RERANK,
         body=NativeRerankRequest,
         answer=NativeRanking,
         summary="Rank passages for a query",

@@ -15,6 +15,7 @@ from smart_embedder.api.encoding import VectorOrBase64, base64_floats, numbers
 from smart_embedder.api.inputs import Inputs, check_count, texts_of
 from smart_embedder.errors import EmptyInput, InvalidInput
 from smart_embedder.models.model import Card, Output, Text
+from smart_embedder.scheduling.observer import Kind
 from smart_embedder.settings import Settings
 
 
@@ -165,6 +166,7 @@ ENDPOINTS = (
         paths=("/v1/embeddings", "/embeddings"),
         keys=frozenset({"input"}),
         handle=embed,
+        kind=Kind.EMBED,
         body=EmbeddingsRequest,
         answer=EmbeddingsResponse,
         summary="Embed texts",
@@ -173,6 +175,7 @@ ENDPOINTS = (
         dialect=OPENAI,
         paths=("/v1/models",),
         handle=list_models,
+        kind=None,
         answer=Models,
         summary="List the served models",
     ),
@@ -180,6 +183,7 @@ ENDPOINTS = (
         dialect=OPENAI,
         paths=("/v1/models/{model:path}",),
         handle=show_model,
+        kind=None,
         answer=Model,
         summary="Describe a served model",
     ),

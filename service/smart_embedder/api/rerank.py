@@ -28,6 +28,7 @@ from smart_embedder.api.dialect import Endpoint
 from smart_embedder.api.inputs import AtLeastOne, AtLeastZero, check_count
 from smart_embedder.api.ranking import best_first
 from smart_embedder.models.model import Output
+from smart_embedder.scheduling.observer import Kind
 
 
 class Document(msgspec.Struct):
@@ -153,6 +154,7 @@ def _endpoint(path: str, echo: Echo) -> Endpoint:
         dialect=COHERE,
         paths=(path,),
         handle=functools.partial(rerank, echo=echo),
+        kind=Kind.RERANK,
         body=RerankRequest,
         answer=RerankResponse,
         keys=frozenset({"documents"}),

@@ -82,6 +82,7 @@ def _public(
         dialect=NATIVE,
         paths=(path,),
         handle=handle,
+        kind=None,
         answer=answer,
         summary=summary,
         public=True,

@@ -7,6 +7,7 @@ Bad values are 422, no input at all is 400, a failed pass 424, as its clients kn
 import functools
 import itertools
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Self
 
 import msgspec
@@ -29,6 +30,7 @@ from smart_embedder.api.ranking import best_first, rank_pairs
 from smart_embedder.errors import EmptyInput, EncodingFailed, InvalidInput
 from smart_embedder.models.model import Output, Piece
 from smart_embedder.results import Embeddings, Ranking, Sparse
+from smart_embedder.scheduling.observer import Kind
 
 LABEL = "LABEL_0"
 """What transformers calls the one label of a model that names none, as rerankers do."""
@@ -295,16 +297,28 @@ def _pairs(sparse: Sparse) -> msgspec.Raw:
     return msgspec.Raw(orjson.dumps(pairs, option=orjson.OPT_SERIALIZE_NUMPY))
 
 
-def _post(path: str, handle: Any, body: Any, answer: Any, summary: str, *keys: str) -> Endpoint:
+def _post(
+    path: str,
+    handle: Any,
+    body: Any,
+    answer: Any,
+    summary: str,
+    *keys: str,
+    kind: Kind | None = Kind.EMBED,
+) -> Endpoint:
     return Endpoint(
         dialect=TEI,
         paths=(path,),
         handle=handle,
+        kind=kind,
         body=body,
         answer=answer,
         summary=summary,
         keys=frozenset(keys),
     )
+
+
+_ranks, _reads = partial(_post, kind=Kind.RERANK), partial(_post, kind=None)
 
 
 _PREDICTIONS = list[TeiPrediction | list[TeiPrediction]]
@@ -313,11 +327,11 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     _post("/embed", embed, TeiEmbedRequest, Matrix, "Embed texts"),
     _post("/embed_sparse", embed_sparse, TeiTexts, list[list[TeiSparseValue]], "Weigh tokens"),
     _post("/embed_all", embed_all, TeiTexts, list[Matrix], "One vector for each token"),
-    _post("/rerank", rerank, TeiRerankRequest, list[TeiRank], "Rank texts", "texts"),
-    _post("/predict", predict, TeiPredictRequest, _PREDICTIONS, "Score pairs"),
+    _ranks("/rerank", rerank, TeiRerankRequest, list[TeiRank], "Rank texts", "texts"),
+    _ranks("/predict", predict, TeiPredictRequest, _PREDICTIONS, "Score pairs"),
     _post("/similarity", similarity, SimilarityRequest, Vector, "Compare sentences"),
     _post("/", root, RootRequest, Matrix | Vector, "Embed or compare", "inputs"),
-    _post("/", rerank, TeiRerankRequest, list[TeiRank], "Rank texts", "texts"),
-    _post("/tokenize", tokenize, TeiTokenizeRequest, list[list[Piece]], "Tokenize", "inputs"),
-    _post("/decode", decode, TeiDecodeRequest, list[str], "Turn token ids into text"),
+    _ranks("/", rerank, TeiRerankRequest, list[TeiRank], "Rank texts", "texts"),
+    _reads("/tokenize", tokenize, TeiTokenizeRequest, list[list[Piece]], "Tokenize", "inputs"),
+    _reads("/decode", decode, TeiDecodeRequest, list[str], "Turn token ids into text"),
 )

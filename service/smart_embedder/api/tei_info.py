@@ -97,6 +97,11 @@ def _model(card: Card) -> InfoModel:
 
 ENDPOINTS = (
     Endpoint(
-        dialect=TEI, paths=("/info",), handle=info, answer=Info, summary="Describe what is served"
+        dialect=TEI,
+        paths=("/info",),
+        handle=info,
+        kind=None,
+        answer=Info,
+        summary="Describe what is served",
     ),
 )

@@ -22,6 +22,7 @@ from smart_embedder.api.inputs import AtLeastOne, Inputs, check_count, texts_of
 from smart_embedder.api.ranking import rank_pairs
 from smart_embedder.errors import EmptyInput, InvalidInput
 from smart_embedder.results import Embeddings
+from smart_embedder.scheduling.observer import Kind
 
 OneOrMany = str | list[str]
 
@@ -247,6 +248,7 @@ ENDPOINTS = (
         dialect=VLLM,
         paths=("/score", "/v1/score"),
         handle=score,
+        kind=Kind.RERANK,
         body=ScoreRequest,
         answer=ScoreResponse,
         summary="Score pairs",
@@ -255,6 +257,7 @@ ENDPOINTS = (
         dialect=VLLM,
         paths=("/pooling",),
         handle=pooling,
+        kind=Kind.EMBED,
         body=PoolingRequest,
         answer=PoolingResponse,
         summary="Pool texts",
@@ -264,6 +267,7 @@ ENDPOINTS = (
         paths=("/tokenize",),
         keys=frozenset({"prompt"}),
         handle=tokenize,
+        kind=None,
         body=VllmTokenizeRequest,
         answer=VllmTokenizeResponse,
         summary="Tokenize a text",

@@ -53,14 +53,6 @@ class Visit:
         self.seconds, self.ended = time.perf_counter() - self.started, time.time()
 
     @property
-    def kind(self) -> Kind:
-        """What was asked for; by the path, where the engine was never reached."""
-        if self.call and self.call.work:
-            return self.call.work.kind
-        ranks = any(word in self.route for word in ("rerank", "score", "predict"))
-        return Kind.RERANK if ranks else Kind.EMBED
-
-    @property
     def recorded(self) -> Trace | None:
         """Its trace, when somebody will see it."""
         return self.trace if self.trace and self.trace.recorded else None
@@ -93,11 +85,13 @@ class Ledger:
             self._page.flush()
 
     def _tell(self, visit: Visit) -> None:
-        if visit.call:
-            kind, outcome = visit.kind, outcome_of(visit.status)
-            self._count(visit, visit.call, kind, outcome)
+        if call := visit.call:
+            outcome = outcome_of(visit.status)
+            self._metrics.answers.inc(call.dialect or "unknown", str(visit.status))
+            if call.kind:
+                self._count(visit, call, call.kind, outcome)
             if self._page:
-                self._page.request(_line(visit, visit.call, kind, outcome))
+                self._page.request(_line(visit, call, outcome))
         else:
             log.debug("request", path=visit.route, status=visit.status)
         if self._tracing and visit.recorded:
@@ -116,21 +110,20 @@ class Ledger:
             metrics.embedding_seconds.observe(visit.seconds, visit.route, trace=trace)
         if call.error == "rate_limited":
             rejected.inc("rate")
-        metrics.answers.inc(call.dialect or "unknown", str(visit.status))
         if call.work:
             for model in call.work.models:
                 metrics.tokens.inc(call.token_name or "anonymous", model, by=call.work.tokens)
         self._recent.add(visit.seconds)
 
 
-def _line(visit: Visit, call: Call, kind: Kind, outcome: str) -> dict[str, object]:
+def _line(visit: Visit, call: Call, outcome: str) -> dict[str, object]:
     """The one line of the log that a request leaves."""
     line: dict[str, object] = {
-        "message": f"{_STEMS[kind]}_request",
+        "message": f"{_STEMS[call.kind]}_request" if call.kind else "request",
         "level": "info",
         "timestamp": datetime.fromtimestamp(visit.ended, UTC).isoformat(),
         "request_id": call.headers["x-request-id"],
-        "kind": kind.value,
+        "kind": call.kind and call.kind.value,
         "dialect": call.dialect or None,
         "route": visit.route,
         "client": call.client,

@@ -93,6 +93,16 @@ async def test_probes_leave_no_line(make_watched: MakeWatched, written: Written)
     assert requests == ["rerank_request"]
 
 
+async def test_a_line_names_no_kind_where_nothing_is_embedded_or_ranked(
+    make_watched: MakeWatched, written: Written
+) -> None:
+    async with make_watched(page=written.page) as client:
+        await client.get("/v1/models")
+
+    [line] = written.lines
+    assert (line["message"], line["kind"], line["dialect"]) == ("request", None, "OpenAI")
+
+
 def test_the_loggers_of_libraries_go_the_same_way(written: Written) -> None:
     logging.getLogger("uvicorn.error").warning("port %d", 8000)
     logging.getLogger("httpx").info("chatter")

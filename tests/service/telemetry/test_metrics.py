@@ -201,10 +201,53 @@ async def test_stats_tell_what_each_model_has_done_and_how_long_requests_take(
     assert stats["latency"]["count"] == 2
 
 
-@pytest.mark.parametrize("path", ["/rerank", "/score", "/predict"])
+@pytest.mark.parametrize("path", ["/rerank", "/score", "/predict", "/v1/reranking"])
 async def test_a_refused_ranking_is_counted_as_one(make_watched: MakeWatched, path: str) -> None:
     async with make_watched() as client:
         await client.post(path, json={})
         page = (await client.get("/metrics")).text
 
     assert value(page, "rerank_requests_total", status="error") == 1
+
+
+async def test_the_body_tells_which_of_two_kinds_a_failed_request_was(
+    make_watched: MakeWatched,
+) -> None:
+    async with make_watched() as client:
+        await client.post("/", json={"texts": 7})
+        await client.post("/", json={"inputs": {}})
+        page = (await client.get("/metrics")).text
+
+    assert value(page, "rerank_requests_total", status="error") == 1
+    assert value(page, "embedding_requests_total", status="error", endpoint="/") == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/v1/models", None),
+        ("GET", "/v1/models/fake/embedding", None),
+        ("GET", "/info", None),
+        ("POST", "/tokenize", {"inputs": "a"}),
+        ("POST", "/tokenize", {"content": "a"}),
+        ("POST", "/tokenize", {"prompt": "a"}),
+        ("POST", "/tokenize", {}),
+        ("POST", "/decode", {"ids": [11]}),
+        ("POST", "/detokenize", {"tokens": [11]}),
+    ],
+)
+async def test_a_request_that_embeds_and_ranks_nothing_is_counted_by_its_format_alone(
+    make_watched: MakeWatched, method: str, path: str, body: object
+) -> None:
+    async with make_watched() as client:
+        before = samples((await client.get("/metrics")).text)
+        status = (await client.request(method, path, json=body)).status_code
+        after = samples((await client.get("/metrics")).text)
+        latency = (await client.get("/stats")).json()["latency"]
+
+    changed = {name for name in after if after[name] != before.get(name, 0)}
+    told = {name for name in changed if name.startswith(("embedding_", "rerank_"))}
+    assert told == set()
+    assert latency["count"] == 0
+    assert any(name.startswith("smart_embedder_requests_total") for name in changed)
+    assert status == (422 if body == {} else 200)
