@@ -127,7 +127,8 @@ class Engine:
             lane: Interactive or bulk; None goes by the number of texts.
             client: Who asks; clients share a device fairly.
             deadline: On the clock of `time.monotonic`; what is not answered then is given up.
-            wait_seconds: How long to wait at the door when the queue is full.
+            wait_seconds: How long to wait at the door when the queue is full, by the deadline at
+                the latest.
         """
         check_texts(texts, "texts")
         self._check_ready()

@@ -4,11 +4,12 @@ It counts requests and tokens. What the texts say, and which runs when, is not k
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from typing import Protocol, cast
 
-from smart_embedder.errors import Overloaded, Unavailable
+from smart_embedder.errors import DeadlineExceeded, Overloaded, Unavailable
 from smart_embedder.options import SchedulingOptions
 from smart_embedder.scheduling.job import Ticket
 from smart_embedder.scheduling.observer import Kind, Lane, Observer, Refusal
@@ -62,7 +63,13 @@ class Door:
         self._closed: str | None = None
 
     async def enter(self, ticket: Ticket, wait_seconds: float = 0.0) -> None:
-        """Admit a request, or refuse it at once (or after it has waited so long for room)."""
+        """Admit a request, or refuse it at once (or after it has waited so long for room).
+
+        Raises `DeadlineExceeded` when the request's own time is over first; the door has not
+        refused it then.
+        """
+        if self._left(ticket) <= 0:
+            raise _over()
         refusal = self._refusal(ticket)
         # Those who may wait are bounded too: as many as there are slots.
         may_wait = wait_seconds > 0 and len(self._waiters) < sum(self._slots.values())
@@ -128,8 +135,9 @@ class Door:
         """Wait for a place; who leaves lets the next one in, so nobody overtakes."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters[ticket] = turn
+        left = self._left(ticket)
         try:
-            await asyncio.wait({turn}, timeout=seconds)
+            await asyncio.wait({turn}, timeout=min(seconds, left))
         except asyncio.CancelledError:
             if turn.done() and not turn.exception():
                 self.leave(ticket)
@@ -137,6 +145,8 @@ class Door:
         finally:
             del self._waiters[ticket]
         if not turn.done():
+            if left < seconds:
+                raise _over()
             return refusal
         error = turn.exception()
         return error if isinstance(error, Unavailable) else None
@@ -163,10 +173,14 @@ class Door:
         ahead = self.tokens[ticket.lane]
         if ticket.lane is Lane.BULK:
             ahead += self.tokens[Lane.INTERACTIVE]
-        wait, left = self._devices.seconds(ahead), ticket.deadline - self._clock()
+        wait, left = self._devices.seconds(ahead), self._left(ticket)
         if wait <= left:
             return None
         return self._overloaded("wait", f"the wait would be {wait:.1f} s", round(left, 3))
+
+    def _left(self, ticket: Ticket) -> float:
+        """Seconds until the request's time is over."""
+        return math.inf if ticket.deadline is None else ticket.deadline - self._clock()
 
     def _overloaded(self, reason: Refusal, why: str, limit: float) -> Overloaded:
         retry_after = self.retry_after()
@@ -177,6 +191,10 @@ class Door:
     def _unavailable(self) -> Unavailable:
         why = self._closed or "no device answers"
         return Unavailable(why, retry_after=self.retry_after())
+
+
+def _over() -> DeadlineExceeded:
+    return DeadlineExceeded("the time for this request is over")
 
 
 def _reason(refusal: Overloaded | Unavailable) -> Refusal:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from smart_embedder.errors import Overloaded, Unavailable
+from smart_embedder.errors import DeadlineExceeded, Overloaded, Unavailable
 from smart_embedder.options import SchedulingOptions
 from smart_embedder.scheduling.admission import Door
 from smart_embedder.scheduling.job import Ticket
@@ -131,6 +131,28 @@ async def test_who_has_waited_long_enough_is_refused(door, recorder) -> None:
         await door.enter(_ticket(), wait_seconds=0.001)
     assert recorder.of("refused") == [(Kind.EMBED, "requests")]
     assert not door._waiters
+
+
+async def test_nobody_waits_at_the_door_past_its_own_deadline(door, recorder) -> None:
+    await _enter(door, 4)
+    async with asyncio.timeout(10):
+        with pytest.raises(DeadlineExceeded):
+            await door.enter(_ticket(deadline=0.001), wait_seconds=3600)
+    assert not door._waiters
+    assert not recorder.of("refused")
+
+
+async def test_patience_that_ends_before_the_deadline_is_a_refusal(door) -> None:
+    await _enter(door, 4)
+    with pytest.raises(Overloaded):
+        await door.enter(_ticket(deadline=2), wait_seconds=0.001)
+
+
+async def test_who_comes_after_its_deadline_is_late_though_there_is_room(door, recorder) -> None:
+    with pytest.raises(DeadlineExceeded):
+        await door.enter(_ticket(deadline=-1))
+    assert not door.inside
+    assert not recorder.of("refused")
 
 
 async def test_a_waiter_of_another_kind_does_not_take_a_place_it_cannot_use(door) -> None:

@@ -271,6 +271,20 @@ async def test_whoever_waits_at_the_door_is_told_when_it_closes(
         assert await stopping == 0
 
 
+async def test_a_deadline_that_passes_at_the_door_ends_the_wait(
+    make_engine, fake_embedding, until
+) -> None:
+    async with make_engine(max_queue_requests=1) as engine:
+        held = await _hold(engine, fake_embedding, until)
+        deadline = time.monotonic() + 0.01
+        async with asyncio.timeout(10):
+            with pytest.raises(DeadlineExceeded):
+                await engine.embed(["late"], deadline=deadline, wait_seconds=3600)
+        fake_embedding.gate.set()
+        await held
+    assert fake_embedding.texts_seen == 1
+
+
 async def test_a_request_that_has_failed_costs_no_further_pass(make_engine, recorder) -> None:
     async with make_engine(observer=recorder, max_batch_texts=1) as engine:
         with pytest.raises(EncodingFailed):
