@@ -73,6 +73,7 @@ class Answering:
         try:
             if not path.public:
                 call.client = self.door.admit(request)
+                call.admitted = True
                 call.token_name = call.client if self.door.tokens.required else None
             call.deadline = deadline_of(request, self.settings.request_timeout)
             call.lane = lane_of(request)

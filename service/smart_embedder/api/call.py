@@ -47,6 +47,8 @@ class Call:
     """What stood in the path's braces."""
     headers: dict[str, str] = field(default_factory=dict)
     """Of the answer, whatever becomes of the request."""
+    admitted: bool = False
+    """Past the checks before its body; whatever refuses it after them counts that itself."""
     error: str | None = None
     """The code of the error it ended with."""
     dialect: str = ""

@@ -26,6 +26,9 @@ SOON_SECONDS = 0.1
 _STEMS = {Kind.EMBED: "embedding", Kind.RERANK: "rerank"}
 """The metrics' words."""
 
+_REFUSALS = {"rate_limited": "rate", "overloaded": "requests", "unavailable": "unavailable"}
+"""Why a request was refused before its body was read, by the code of the error."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -108,8 +111,8 @@ class Ledger:
             rejected = metrics.embedding_rejected
             metrics.embedding_requests.inc(outcome, visit.route)
             metrics.embedding_seconds.observe(visit.seconds, visit.route, trace=trace)
-        if call.error == "rate_limited":
-            rejected.inc("rate")
+        if not call.admitted and call.error in _REFUSALS:
+            rejected.inc(_REFUSALS[call.error])
         if call.work:
             for model in call.work.models:
                 metrics.tokens.inc(call.token_name or "anonymous", model, by=call.work.tokens)

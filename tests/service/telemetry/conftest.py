@@ -1,6 +1,6 @@
 """A watched application over a fake engine."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -27,12 +27,16 @@ def make_watched(make_engine: MakeEngine) -> MakeWatched:
 
     @asynccontextmanager
     async def make(
-        tracing: Tracing | None = None, page: Page | None = None, **settings: Any
+        tracing: Tracing | None = None,
+        page: Page | None = None,
+        lifecycle: Lifecycle | None = None,
+        scheduling: Mapping[str, Any] | None = None,
+        **settings: Any,
     ) -> AsyncIterator[httpx.AsyncClient]:
-        lifecycle = Lifecycle()
+        lifecycle = lifecycle or Lifecycle()
         read = Settings(**settings)
         telemetry = Telemetry(read, lifecycle, tracing, page)
-        async with make_engine(observer=telemetry.observer) as engine:
+        async with make_engine(observer=telemetry.observer, **(scheduling or {})) as engine:
             telemetry.follow(engine)
             lifecycle.become(State.READY)
             app = create_app(read, engine, lifecycle, meters=telemetry)

@@ -1,10 +1,12 @@
 """The names people's dashboards depend on, and what moves them."""
 
+import asyncio
 import random
 import re
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -15,6 +17,7 @@ from smart_embedder import Engine, EngineOptions, ModelOptions
 from smart_embedder.lifecycle import Lifecycle
 from smart_embedder.loading import Loader
 from smart_embedder.models.model import Model, Output
+from smart_embedder.results import State
 from smart_embedder.settings import Settings
 from smart_embedder.telemetry.telemetry import Telemetry
 
@@ -110,6 +113,49 @@ async def test_a_refused_and_a_wrong_request_are_told_apart(make_watched: MakeWa
     assert value(page, "embedding_requests_total", status="error", endpoint="/embeddings") == 1
     assert value(page, "embedding_requests_total", status="rejected", endpoint="/embeddings") == 1
     assert value(page, "embedding_requests_rejected_total", reason="rate") == 1
+
+
+async def test_what_a_leaving_process_refuses_is_counted_as_unavailable(
+    make_watched: MakeWatched,
+) -> None:
+    lifecycle = Lifecycle()
+    async with make_watched(lifecycle=lifecycle) as client:
+        lifecycle.become(State.DRAINING)
+        lifecycle.closing = True
+        await client.post("/embeddings/", json={"sentences": ["a"]})
+        await client.post("/rerank", json={"query": "a", "passages": ["a"]})
+        page = (await client.get("/metrics")).text
+
+    assert value(page, "embedding_requests_rejected_total", reason="unavailable") == 1
+    assert value(page, "rerank_requests_rejected_total", reason="unavailable") == 1
+
+
+async def test_a_request_above_the_limit_of_connections_is_counted_as_refused(
+    make_watched: MakeWatched,
+) -> None:
+    async with make_watched(uvicorn_limit_concurrency=1) as client:
+        body = {"sentences": ["a"]}
+        await asyncio.gather(*(client.post("/embeddings/", json=body) for _ in range(2)))
+        page = (await client.get("/metrics")).text
+
+    assert value(page, "embedding_requests_rejected_total", reason="requests") == 1
+
+
+async def test_what_the_engine_refuses_is_counted_once(
+    make_watched: MakeWatched, fake_embedding: Any
+) -> None:
+    fake_embedding.gate.clear()
+    async with make_watched(scheduling={"max_queue_requests": 1}) as client:
+        held = asyncio.create_task(client.post("/embed", json={"inputs": "a"}))
+        while not fake_embedding.running.is_set():  # noqa: ASYNC110 - the device's thread sets it
+            await asyncio.sleep(0.001)
+        refused = await client.post("/embed", json={"inputs": "b"})
+        fake_embedding.gate.set()
+        await held
+        page = (await client.get("/metrics")).text
+
+    assert refused.status_code == 429
+    assert value(page, "embedding_requests_rejected_total", reason="requests") == 1
 
 
 async def test_ten_thousand_random_requests_do_not_multiply_the_series(
