@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from smart_embedder.models.encoder import Encoder, Shape
 from smart_embedder.runtime.devices import INT8, Device
+from smart_embedder.runtime.linear import trusted_kernels
 from smart_embedder.runtime.packing import Pack
 from smart_embedder.runtime.weights import Weights
 
@@ -163,7 +164,7 @@ def worst(ours: Sequence[list[torch.Tensor]], truth: Sequence[list[torch.Tensor]
     return float(np.sqrt(np.mean(squares, axis=0).max()))
 
 
-def test_the_packed_prepacked_pass_is_as_near_to_fp64_as_plain_torch(
+def test_the_packed_pass_is_as_near_to_fp64_as_plain_torch(
     draws: list[Draw], allowed: float
 ) -> None:
     ours = [packed(draw.tensors, draw.batch) for draw in draws]
@@ -176,6 +177,12 @@ def test_batching_moves_the_packed_pass_no_more_than_the_plain_one(
     together = [packed(draw.tensors, draw.batch) for draw in draws]
     alone = [[packed(draw.tensors, [ids])[0] for ids in draw.batch] for draw in draws]
     assert worst(together, alone) <= allowed
+    if trusted_kernels():  # they sum in one order whatever stands beside a row
+        assert all(
+            torch.equal(*pair)
+            for both in zip(together, alone, strict=True)
+            for pair in zip(*both, strict=True)
+        )
 
 
 def test_int8_stays_within_its_own_bounds(draws: list[Draw]) -> None:

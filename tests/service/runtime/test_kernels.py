@@ -1,7 +1,11 @@
 """The kernels give the numbers of torch, and the same ones in any company and by any threads."""
 
+import ctypes
 import platform
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -143,3 +147,34 @@ def test_large_scores_neither_overflow_nor_vanish(fast: Kernels) -> None:
     found = fast.attention(q, k, v, pack, causal=False, window=None, scale=1.0)
     weights = (q[:, 0].double() @ k[:, 0].double().T).softmax(dim=1)
     torch.testing.assert_close(found[:, 0].double(), weights @ v[:, 0].double(), atol=1e-3, rtol=0)
+
+
+@needed
+def test_the_code_for_wide_processors_gives_the_same_numbers(tmp_path: Path, fast: Kernels) -> None:
+    wide = compiled_for_wide(tmp_path)
+    x, weight, residual = draw(61, 700), draw(70, 700), draw(61, 70)
+    assert torch.equal(*(product(each, x, weight, residual) for each in (fast, wide)))
+    pack = Pack.of([np.zeros(length, np.int32) for length in (300, 33)], torch.device("cpu"))
+    for causal, window in ((False, None), (True, None), (False, 40)):
+        q, k, v = draw(333, 6, 20).split((2, 2, 2), dim=1)
+        found = [
+            each.attention(q, k, v, pack, causal=causal, window=window, scale=0.2)
+            for each in (fast, wide)
+        ]
+        assert torch.equal(*found)
+
+
+def compiled_for_wide(folder: Path) -> Kernels:
+    """AVX-512's code on AVX2; without its product of bytes, which is one instruction of AVX-512."""
+    missing = folder / "missing.c"
+    names = ("packed_bytes", "pack_bytes", "product_of_bytes")
+    missing.write_text("".join(f"void {name}(void) {{}}\n" for name in names))
+    sources = [
+        Path(module.__file__).with_name(f"{name}.c") for name in ("products", "attention", "pool")
+    ]
+    flags = "-O2 -shared -fPIC -nostdlib -ffreestanding -target x86_64-linux-gnu -mcpu=x86_64_v3"
+    command = [sys.executable, "-m", "ziglang", "cc", *flags.split(), "-DLANES=16"]
+    subprocess.run([*command, *sources, missing, "-o", folder / "wide.so"], check=True)
+    openmp = module._openmp()
+    assert openmp
+    return Kernels(ctypes.CDLL(str(folder / "wide.so")), ctypes.CDLL(openmp))

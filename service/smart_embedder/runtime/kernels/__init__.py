@@ -114,10 +114,9 @@ class Kernels:
         residual = None if residual is None else residual.contiguous()
         y, (count, depth) = x.new_empty(len(x), width), x.shape
         for start in range(0, count, _ROWS):
-            some, rows = slice(start, start + _ROWS), min(_ROWS, count - start)
+            rows = min(_ROWS, count - start)
             function(
-                *fixed, _at(x[some]), x.stride(0),
-                None if residual is None else _at(residual[some]), _at(y[some]),
+                *fixed, _at(x, start), x.stride(0), _at(residual, start), _at(y, start),
                 self._scratch.of(rows * (depth + 2)), rows, depth, width, gelu,
                 torch.get_num_threads(),
             )  # fmt: skip
@@ -160,8 +159,11 @@ class _Scratch(threading.local):
         return self._room.data_ptr()
 
 
-def _at(tensor: torch.Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()
+def _at(tensor: torch.Tensor | None, row: int = 0) -> int | None:
+    """Where a row begins."""
+    if tensor is None:
+        return None
+    return tensor.data_ptr() + row * tensor.stride(0) * tensor.element_size()
 
 
 def _by_token(part: torch.Tensor) -> torch.Tensor:
