@@ -1,8 +1,9 @@
 """The product in int8: bytes times bytes, one range a token and one scale for each row of weights.
 
 A range of its own for each token keeps a text's vector independent of its batch mates. Where there
-are no kernels, the same numbers are computed slowly. Whoever changes the numbers raises `RECIPES`
-in `models.model`: vectors of two recipes must not be compared.
+are no kernels, the same is computed slowly, and differs by no more than ties and last digits.
+Whoever changes the numbers raises `RECIPES` in `models.model`: vectors of two recipes must not be
+compared.
 """
 
 import torch
@@ -38,7 +39,7 @@ class Int8Linear:
         self._scales = scales.flatten()
         # What a row's lowest value is counts for every column: it is multiplied once, not in bytes.
         self._sums = (rounded * scales).sum(dim=1)
-        self._bias = torch.zeros(len(weight)) if bias is None else bias.float()
+        self._bias = weight.new_zeros(len(weight)) if bias is None else bias.float()
         self._gelu = gelu
         self._rounded_off = weight - rounded * scales if settles else None
 

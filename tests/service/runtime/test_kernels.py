@@ -5,6 +5,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from smart_embedder.runtime import kernels as module
+from smart_embedder.runtime.int8 import Int8Linear
 from smart_embedder.runtime.kernels import Kernels, kernels
+from smart_embedder.runtime.linear import PackedLinear
 from smart_embedder.runtime.packing import Pack
 
 needed = pytest.mark.skipif(kernels() is None, reason="no kernels for this processor")
@@ -45,6 +48,10 @@ def product(
 ) -> torch.Tensor:
     bias = weight[:, 0].contiguous()
     return fast.product(x, fast.pack(weight), len(weight), bias, gelu=True, residual=residual)
+
+
+def int8(fast: Kernels, weight: torch.Tensor) -> Int8Linear:
+    return Int8Linear(weight, weight[:, 0].contiguous(), fast, gelu=True)
 
 
 def test_they_are_there_on_every_linux_whose_processor_can() -> None:
@@ -96,13 +103,70 @@ def test_a_row_has_the_same_numbers_alone_and_among_others(fast: Kernels, count:
 
 @needed
 @pytest.mark.usefixtures("one_thread")
-def test_threads_change_no_number(fast: Kernels) -> None:
-    x, weight, parts = draw(300, 300), draw(300, 300), draw(300, 12, 16).split(4, dim=1)
-    pack = Pack.of([np.zeros(150, np.int32)] * 2, torch.device("cpu"))
-    one = product(fast, x, weight), fast.attention(*parts, pack, causal=True, window=9, scale=1.0)
-    torch.set_num_threads(3)
-    three = product(fast, x, weight), fast.attention(*parts, pack, causal=True, window=9, scale=1.0)
-    assert all(torch.equal(*each) for each in zip(one, three, strict=True))
+def test_no_number_of_threads_and_no_caller_beside_changes_a_number(fast: Kernels) -> None:
+    x, weight, parts = draw(500, 300), draw(300, 300), draw(500, 12, 16).split(4, dim=1)
+    packed, rounded = PackedLinear(weight, None, fast, gelu=True), int8(fast, weight)
+    pack = Pack.of([np.zeros(length, np.int32) for length in (150, 1, 349)], torch.device("cpu"))
+
+    def all_of_them() -> list[torch.Tensor]:
+        mixed = fast.attention(*parts, pack, causal=False, window=30, scale=0.3)
+        return [packed(x), rounded(x), mixed]
+
+    known = all_of_them()
+
+    def ask(threads: int) -> bool:
+        torch.set_num_threads(threads)
+        return all(
+            torch.equal(*each) for _ in range(20) for each in zip(all_of_them(), known, strict=True)
+        )
+
+    with ThreadPoolExecutor(4) as callers:
+        assert all(callers.map(ask, (1, 2, 3, 5)))
+
+
+@needed
+@pytest.mark.usefixtures("one_thread")
+def test_nobody_multiplies_before_all_rows_are_packed(fast: Kernels) -> None:
+    x, weight = draw(960, 2048), draw(16, 2048)
+    known = product(fast, x, weight)
+    torch.set_num_threads(4)
+    assert all(torch.equal(product(fast, x, weight), known) for _ in range(20))
+
+
+@needed
+def test_transposed_tensors_are_read_as_they_are_meant(fast: Kernels) -> None:
+    x, weight, residual = draw(40, 70).T, draw(30, 40), draw(30, 70).T
+    found = product(fast, x, weight, residual)
+    assert torch.equal(found, product(fast, x.clone().contiguous(), weight, residual.contiguous()))
+    pack = Pack.of([np.zeros(20, np.int32)], torch.device("cpu"))
+    q, k, v = (draw(16, 2, 20).transpose(0, 2) for _ in range(3))
+    told = [
+        fast.attention(*parts, pack, causal=False, window=None, scale=1.0)
+        for parts in ((q, k, v), (q.contiguous(), k.contiguous(), v.contiguous()))
+    ]
+    assert torch.equal(*told)
+
+
+@needed
+def test_what_torch_makes_by_default_is_nothing_to_them(fast: Kernels) -> None:
+    x, weight = draw(9, 40), draw(20, 40)
+    known = product(fast, x, weight)
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        fresh = opened(Path(module.__file__).with_name("avx2.so"))
+        assert torch.equal(product(fresh, x, weight), known)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@needed
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_other_numbers_and_other_widths_are_refused(fast: Kernels, dtype: torch.dtype) -> None:
+    packed = PackedLinear(draw(20, 40), None, fast, gelu=False)
+    with pytest.raises(TypeError, match="fp32"):
+        packed(draw(9, 40).to(dtype))
+    with pytest.raises(ValueError, match="39"):
+        packed(draw(9, 39))
 
 
 @needed
@@ -154,6 +218,7 @@ def test_the_code_for_wide_processors_gives_the_same_numbers(tmp_path: Path, fas
     wide = compiled_for_wide(tmp_path)
     x, weight, residual = draw(61, 700), draw(70, 700), draw(61, 70)
     assert torch.equal(*(product(each, x, weight, residual) for each in (fast, wide)))
+    assert torch.equal(*(int8(each, weight)(x, residual) for each in (fast, wide)))
     pack = Pack.of([np.zeros(length, np.int32) for length in (300, 33)], torch.device("cpu"))
     for causal, window in ((False, None), (True, None), (False, 40)):
         q, k, v = draw(333, 6, 20).split((2, 2, 2), dim=1)
@@ -165,16 +230,16 @@ def test_the_code_for_wide_processors_gives_the_same_numbers(tmp_path: Path, fas
 
 
 def compiled_for_wide(folder: Path) -> Kernels:
-    """AVX-512's code on AVX2; without its product of bytes, which is one instruction of AVX-512."""
-    missing = folder / "missing.c"
-    names = ("packed_bytes", "pack_bytes", "product_of_bytes")
-    missing.write_text("".join(f"void {name}(void) {{}}\n" for name in names))
-    sources = [
-        Path(module.__file__).with_name(f"{name}.c") for name in ("products", "attention", "pool")
-    ]
+    """Compile AVX-512's code for AVX2, all but the one instruction that multiplies bytes."""
+    sources = Path(module.__file__).parent.glob("*.c")
     flags = "-O2 -shared -fPIC -nostdlib -ffreestanding -target x86_64-linux-gnu -mcpu=x86_64_v3"
     command = [sys.executable, "-m", "ziglang", "cc", *flags.split(), "-DLANES=16"]
-    subprocess.run([*command, *sources, missing, "-o", folder / "wide.so"], check=True)
+    subprocess.run([*command, *sources, "-o", folder / "wide.so"], check=True)
+    return opened(folder / "wide.so")
+
+
+def opened(library: Path) -> Kernels:
+    """Kernels that have not computed anything yet."""
     openmp = module._openmp()
     assert openmp
-    return Kernels(ctypes.CDLL(str(folder / "wide.so")), ctypes.CDLL(openmp))
+    return Kernels(ctypes.CDLL(str(library)), ctypes.CDLL(openmp))

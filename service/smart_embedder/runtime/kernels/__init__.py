@@ -7,6 +7,7 @@ other processors, and where nothing was compiled, `kernels()` is None and torch 
 import ctypes
 import re
 import threading
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ import torch
 
 from smart_embedder.runtime.packing import Pack
 
+_AVX2 = {"abm", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"}
 _KINDS = {
-    "avx512": {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"},
-    "avx2": {"avx2", "bmi1", "bmi2", "f16c", "fma"},
+    "avx512": _AVX2 | {f"avx512{part}" for part in ("f", "bw", "cd", "dq", "vl", "_vnni")},
+    "avx2": _AVX2,
 }
 """What a processor must say of itself, the best kind first."""
 _ROWS = 960
@@ -59,14 +61,14 @@ class Kernels:
     def pack(self, weight: torch.Tensor) -> torch.Tensor:
         """Bring a weight (out x in) into the order in which `product` reads it."""
         weight = weight.float().contiguous()
-        packed = torch.empty(self._library.packed_size(*weight.shape))
+        packed = _room(self._library.packed_size(*weight.shape), torch.float32)
         self._library.pack(_at(weight), _at(packed), *weight.shape)
         return packed
 
     def pack_bytes(self, weight: torch.Tensor) -> torch.Tensor:
         """The same for a weight of int8 and `product_of_bytes`."""
         weight = weight.contiguous()
-        packed = torch.empty(self._library.packed_bytes(*weight.shape), dtype=torch.int8)
+        packed = _room(self._library.packed_bytes(*weight.shape), torch.int8)
         self._library.pack_bytes(_at(weight), _at(packed), *weight.shape)
         return packed
 
@@ -110,6 +112,7 @@ class Kernels:
         *,
         gelu: bool,
     ) -> torch.Tensor:
+        _check(x, residual)
         x = x if x.stride(1) == 1 else x.contiguous()
         residual = None if residual is None else residual.contiguous()
         y, (count, depth) = x.new_empty(len(x), width), x.shape
@@ -134,6 +137,7 @@ class Kernels:
         scale: float,
     ) -> torch.Tensor:
         """Attend each text to itself; see `runtime.attention.attend`."""
+        _check(q, k, v)
         q, k, v = (_by_token(part) for part in (q, k, v))
         out = q.new_empty(q.shape)
         back = _FAR if window is None else window - 1
@@ -150,13 +154,25 @@ class _Scratch(threading.local):
     """Room that a thread uses again and again: new pages at every call would cost a tenth of it."""
 
     def __init__(self) -> None:
-        self._room = torch.empty(0)
+        self._room = _room(0, torch.float32)
 
     def of(self, numbers: int) -> int:
         """Where there is room for so many numbers; what was there before is lost."""
         if self._room.numel() < numbers:
-            self._room = torch.empty(numbers)
+            self._room = _room(numbers, torch.float32)
         return self._room.data_ptr()
+
+
+def _room(numbers: int, dtype: torch.dtype) -> torch.Tensor:
+    """Room for so many numbers, whatever this process has made torch's default."""
+    return torch.empty(numbers, dtype=dtype, device="cpu")
+
+
+def _check(*tensors: torch.Tensor | None) -> None:
+    """C believes what it is told: it would read and write beyond the end of narrower numbers."""
+    for tensor in tensors:
+        if tensor is not None and (tensor.dtype, tensor.device.type) != (torch.float32, "cpu"):
+            raise TypeError(f"the kernels take fp32 on the CPU, not {tensor.dtype}")
 
 
 def _at(tensor: torch.Tensor | None, row: int = 0) -> int | None:
@@ -176,9 +192,10 @@ def kernels() -> Kernels | None:
     """The kernels for this processor, unless there are none."""
     flags, openmp = _flags(), _openmp()
     for kind, needed in _KINDS.items():
-        library = Path(__file__).with_name(f"{kind}.so")
-        if openmp and needed <= flags and library.is_file():
-            return Kernels(ctypes.CDLL(str(library)), ctypes.CDLL(openmp))
+        if openmp and needed <= flags:
+            library = Path(__file__).with_name(f"{kind}.so")
+            with suppress(OSError, AttributeError):  # nothing compiled, or no OpenMP that we know
+                return Kernels(ctypes.CDLL(str(library)), ctypes.CDLL(openmp))
     return None
 
 
@@ -194,8 +211,8 @@ def _flags() -> set[str]:
 def _openmp() -> str | None:
     """Where the OpenMP lies that torch has loaded."""
     try:
-        maps = Path("/proc/self/maps").read_text()
+        maps = Path("/proc/self/maps").read_text(errors="replace")
     except OSError:
         return None
-    found = re.findall(r"\s(/\S*/lib[gi]?omp[^/\s]*)$", maps, re.MULTILINE)
-    return min(found, key=lambda path: "/torch" not in path, default=None)
+    found = re.findall(r"\s(/.*/lib(?:gomp|iomp5|omp)\b[^/]*)$", maps, re.MULTILINE)
+    return min(found, key=lambda path: "/torch/lib/" not in path, default=None)

@@ -41,11 +41,11 @@ static void pack_head(const Attention *job, long text, long key_head) {
   }
 }
 
-/* Hide the keys that a query does not reach; lanes behind the text's end do as its last query. */
-static void hide(const Attention *job, Sums *scores, long key, long keys, long query, long last) {
+/* Hide the keys that a query does not reach. */
+static void hide(const Attention *job, Sums *scores, long key, long keys, long query) {
   for (long row = 0; row < keys; row++)
     for (long lane = 0; lane < COLUMNS; lane++) {
-      long away = key + row - least(query + lane, last);
+      long away = key + row - query - lane;
       if (away > job->reach_on || -away > job->reach_back) scores[row][lane] = HIDDEN;
     }
 }
@@ -57,6 +57,7 @@ static INLINE void weigh(Sums *scores, long keys, float *largest, float *total, 
     for (long row = 0; row < keys; row++) now = larger(now, load(scores[row] + half));
     for (long row = 0; row < keys; row++) {
       Lanes score = load(scores[row] + half), weight = exp_of(score - now);
+      /* Where a whole block is hidden, its largest score is that of hidden ones too. */
       weight = choose(score <= all(HIDDEN), all(0), weight);
       store(scores[row] + half, weight);
       sum += weight;
@@ -100,7 +101,7 @@ static void attend_unit(const Attention *job, long text, long head, long query) 
                     (Ahead){0});
     }
     if (key < query + queries - 1 - job->reach_back || key + some - 1 > query + job->reach_on)
-      hide(job, scores, key, some, query, length - 1);
+      hide(job, scores, key, some, query);
     weigh(scores, some, largest, total, shrink);
     if (key > begin) scale_down(sums, width, shrink);
     for (long i = 0; i < width; i += TILE)

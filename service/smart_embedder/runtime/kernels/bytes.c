@@ -11,7 +11,7 @@
 #include "pool.h"
 #include "tile.h"
 
-#if defined(__AVX512VNNI__)
+#if LANES == 16
 #define GROUP 4
 typedef uint8_t Digit;
 #else
@@ -34,7 +34,7 @@ typedef struct {
   float *y;
   Range *ranges;
   int32_t *packed;
-  long stride, rows, depth, width, groups, panels;
+  long stride, rows, depth, width, groups, panels, threads;
   int curved;
   long next_tile, next_unit;
 } Product;
@@ -67,38 +67,47 @@ static void pack_tile(const Product *job, long tile) {
   long first = tile * TILE, rows = least(TILE, job->rows - first);
   int32_t *out = job->packed + first * job->groups;
   Digit digits[job->groups * GROUP];
-  digits[job->groups * GROUP - 1] = 0;
+  for (long k = job->depth; k < job->groups * GROUP; k++) digits[k] = 0;
   for (long row = 0; row < rows; row++) {
     const float *x = job->x + (first + row) * job->stride;
     Range range = range_of(x, job->depth);
     float often = 1 / range.step;
     for (long k = 0; k < job->depth; k++)
-      digits[k] = (int)((x[k] - range.lowest) * often + 0.5f); /* the half makes it rounding */
+      /* The half makes it rounding. What is not finite becomes any byte: the range says what it was. */
+      digits[k] = (int)((x[k] - range.lowest) * often + 0.5f);
     for (long group = 0; group < job->groups; group++)
       __builtin_memcpy(out + group * rows + row, digits + group * GROUP, 4);
     job->ranges[first + row] = range;
   }
 }
 
-#if LANES == 16
-typedef __m512i Integers;
-static INLINE Integers all_of(int value) { return _mm512_set1_epi32(value); }
-#else
+#if LANES == 8
 typedef __m256i Integers;
 static INLINE Integers all_of(int value) { return _mm256_set1_epi32(value); }
-#endif
-
-#if GROUP == 4
-static INLINE Integers weights_of(const int8_t *w) { return _mm512_loadu_si512(w); }
-static INLINE Integers add_products(Integers sum, Integers x, Integers w) {
-  return _mm512_dpbusd_epi32(sum, x, w);
-}
-#elif LANES == 8
 static INLINE Integers weights_of(const int8_t *w) {
   return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)w));
 }
 static INLINE Integers add_products(Integers sum, Integers x, Integers w) {
   return _mm256_add_epi32(sum, _mm256_madd_epi16(x, w));
+}
+#elif defined(__AVX512VNNI__)
+typedef __m512i Integers;
+static INLINE Integers all_of(int value) { return _mm512_set1_epi32(value); }
+static INLINE Integers weights_of(const int8_t *w) { return _mm512_loadu_si512(w); }
+static INLINE Integers add_products(Integers sum, Integers x, Integers w) {
+  return _mm512_dpbusd_epi32(sum, x, w);
+}
+#else /* the wide code on a narrow processor, for tests: the same, in words */
+typedef Whole Integers;
+static INLINE Integers all_of(int value) { return value - (Integers){}; }
+static INLINE Integers weights_of(const int8_t *w) {
+  Integers all;
+  __builtin_memcpy(&all, w, sizeof all);
+  return all;
+}
+static INLINE Integers add_products(Integers sum, Integers x, Integers w) {
+  for (int byte = 0; byte < 32; byte += 8) sum += (x >> byte & 255) * (w << (24 - byte) >> 24);
+  return sum;
 }
 #endif
 
@@ -178,11 +187,8 @@ static void work(void *data) {
   long tiles = parts(job->rows, TILE), units = job->panels * parts(job->rows, CHUNK);
   for (long tile; (tile = take(&job->next_tile)) < tiles;) pack_tile(job, tile);
   wait_for_all();
-  for (long unit = take(&job->next_unit); unit < units;) {
-    long next = take(&job->next_unit);
-    multiply_panel(job, unit, next < units ? next : unit);
-    unit = next;
-  }
+  for (long unit; (unit = take(&job->next_unit)) < units;)
+    multiply_panel(job, unit, least(unit + job->threads, units - 1));
 }
 
 /* Bytes of a packed weight: whole panels of whole groups. */
@@ -209,7 +215,8 @@ void product_of_bytes(const int8_t *weight, const float *scales, const float *of
       .x = x, .stride = stride, .weight = weight, .scales = scales, .offsets = offsets,
       .bias = bias, .residual = residual, .y = y, .ranges = (Range *)scratch,
       .packed = (int32_t *)(scratch + 2 * rows), .rows = rows, .depth = depth, .width = width,
-      .groups = parts(depth, GROUP), .panels = parts(width, COLUMNS), .curved = curved,
+      .groups = parts(depth, GROUP), .panels = parts(width, COLUMNS), .threads = threads,
+      .curved = curved,
   };
   run(work, &job, rows * depth * width, threads);
 }

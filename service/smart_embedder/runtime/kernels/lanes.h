@@ -1,7 +1,8 @@
 /* A register of the processor as a vector of numbers, and the functions that torch has of them.
 
-   All kernels are compiled once for AVX2 and once for AVX-512. The code is the same, only LANES and
-   TILE differ, and nothing here sums across lanes: so do the numbers not differ. */
+   All kernels are compiled once for AVX2 and once for AVX-512. The code is the same but for LANES, TILE
+   and the one instruction that multiplies bytes, and nothing sums across lanes: neither do the numbers
+   differ. */
 
 #pragma once
 

@@ -24,7 +24,7 @@ enum {
 typedef struct {
   const float *x, *weight, *bias, *residual;
   float *y, *packed;
-  long stride, rows, depth, width, panels;
+  long stride, rows, depth, width, panels, threads;
   int curved;
   long next_tile, next_unit;
 } Product;
@@ -53,7 +53,7 @@ static void finish_chunk(const Product *job, Sums *sums, long row, long rows, lo
 }
 
 /* All rows of a chunk times one panel. Its first two tiles fetch what comes next: another block, or the
-   first of the next panel. */
+   first of the panel that this thread will probably take then. */
 static void multiply_panel(const Product *job, long unit, long next) {
   long panel = unit % job->panels, row = unit / job->panels * CHUNK;
   long rows = least(CHUNK, job->rows - row), size = job->depth * COLUMNS;
@@ -81,11 +81,8 @@ static void work(void *data) {
   long tiles = parts(job->rows, TILE), units = job->panels * parts(job->rows, CHUNK);
   for (long tile; (tile = take(&job->next_tile)) < tiles;) pack_tile(job, tile);
   wait_for_all();
-  for (long unit = take(&job->next_unit); unit < units;) {
-    long next = take(&job->next_unit);
-    multiply_panel(job, unit, next < units ? next : unit);
-    unit = next;
-  }
+  for (long unit; (unit = take(&job->next_unit)) < units;)
+    multiply_panel(job, unit, least(unit + job->threads, units - 1));
 }
 
 /* Numbers in a packed weight: whole panels. */
@@ -106,7 +103,7 @@ void product(const float *weight, const float *bias, const float *x, long stride
   Product job = {
       .x = x, .stride = stride, .weight = weight, .bias = bias, .residual = residual, .y = y,
       .packed = scratch, .rows = rows, .depth = depth, .width = width,
-      .panels = parts(width, COLUMNS), .curved = curved,
+      .panels = parts(width, COLUMNS), .threads = threads, .curved = curved,
   };
   run(work, &job, rows * depth * width, threads);
 }
