@@ -91,3 +91,25 @@ def test_the_largest_sums_there_are_do_not_overflow() -> None:
     x[:, 0] = 0  # the rest of the row is the highest byte
     exact = functional.linear(x, weight)
     torch.testing.assert_close(linear(weight, None)(x), exact, atol=1e-3, rtol=1e-5)
+
+
+@pytest.mark.skipif(kernels() is None, reason="no kernels for this processor")
+@pytest.mark.parametrize("largest", [64, 90, 127])
+def test_no_sum_of_two_products_is_cut_off(largest: int) -> None:
+    """Two of 255 x 64 fit into sixteen bits, of 255 x 90 in some of three orders, larger ones halved."""
+    weight = torch.randint(-largest, largest + 1, (64, 400), generator=DICE).float()
+    weight[:, 0] = 127  # so that the scale is 1
+    x = torch.full((9, 400), 255.0)
+    x[:, ::20] = 0  # so that the step is 1
+    assert torch.equal(
+        linear(weight, None)(x), functional.linear(x.double(), weight.double()).float()
+    )
+
+
+@pytest.mark.skipif(kernels() is None, reason="no kernels for this processor")
+def test_weights_mostly_find_an_order_in_which_they_need_not_be_halved() -> None:
+    fast = kernels()
+    assert fast
+    rounded = torch.randn(1024, 1024, generator=DICE).mul_(38).clamp_(-127, 127).to(torch.int8)
+    steps = fast.pack_bytes(rounded).numel() / (rounded.numel() * (1 + 1 / 16))
+    assert steps < 1.15

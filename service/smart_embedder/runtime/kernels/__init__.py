@@ -24,6 +24,8 @@ _KINDS = {
 """What a processor must say of itself, the best kind first."""
 _ROWS = 960
 """Rows of a product at a time: whole chunks of either kind, 16 MB of scratch if 4,096 are wide."""
+_BESIDE = 5
+"""Numbers of scratch for each row beside its own, as `bytes.c` wants them."""
 _FAR = 1 << 40
 """How far a token sees that has no window."""
 
@@ -32,7 +34,7 @@ _PRODUCT = (_Pointer, _Long, *[_Pointer] * 3, *[_Long] * 3, _Int, _Long)
 _FUNCTIONS: dict[str, tuple[tuple[Any, ...], Any]] = {
     "use_pool": ((_Pointer, _Pointer), None),
     "packed_size": ((_Long, _Long), _Long),
-    "packed_bytes": ((_Long, _Long), _Long),
+    "packed_bytes": ((_Pointer, _Long, _Long), _Long),
     "pack": ((_Pointer, _Pointer, _Long, _Long), None),
     "pack_bytes": ((_Pointer, _Pointer, _Long, _Long), None),
     "product": ((_Pointer, _Pointer, *_PRODUCT), None),
@@ -68,7 +70,7 @@ class Kernels:
     def pack_bytes(self, weight: torch.Tensor) -> torch.Tensor:
         """The same for a weight of int8 and `product_of_bytes`."""
         weight = weight.contiguous()
-        packed = _room(self._library.packed_bytes(*weight.shape), torch.int8)
+        packed = _room(self._library.packed_bytes(_at(weight), *weight.shape), torch.int8)
         self._library.pack_bytes(_at(weight), _at(packed), *weight.shape)
         return packed
 
@@ -120,7 +122,7 @@ class Kernels:
             rows = min(_ROWS, count - start)
             function(
                 *fixed, _at(x, start), x.stride(0), _at(residual, start), _at(y, start),
-                self._scratch.of(rows * (depth + 2)), rows, depth, width, gelu,
+                self._scratch.of(rows * (depth + _BESIDE)), rows, depth, width, gelu,
                 torch.get_num_threads(),
             )  # fmt: skip
         return y

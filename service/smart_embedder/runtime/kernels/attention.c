@@ -71,9 +71,8 @@ static INLINE void weigh(Sums *scores, long keys, float *largest, float *total, 
 
 /* The queries of a unit as a panel, scaled; lanes behind the text's end get zeros. */
 static INLINE void pack_queries(const Attention *job, const float *q, long queries, Sums *panel) {
-  for (long i = 0; i < job->head; i++)
-    for (long lane = 0; lane < COLUMNS; lane++)
-      panel[i][lane] = lane < queries ? q[lane * job->q_stride + i] * job->scale : 0;
+  for (long lane = 0; lane < COLUMNS; lane++, q += job->q_stride)
+    for (long i = 0; i < job->head; i++) panel[i][lane] = lane < queries ? q[i] * job->scale : 0;
 }
 
 static INLINE void scale_down(Sums *sums, long rows, const float *factor) {

@@ -27,11 +27,11 @@ typedef int Whole __attribute__((vector_size(LANES * 4)));
 static INLINE Lanes all(float value) { return value - (Lanes){}; }
 static INLINE Lanes load(const float *from) { return *(const AnyLanes *)from; }
 static INLINE void store(float *to, Lanes value) { *(AnyLanes *)to = value; }
-static INLINE Lanes larger(Lanes one, Lanes other) { return __builtin_elementwise_max(one, other); }
-static INLINE Lanes smaller(Lanes one, Lanes other) { return __builtin_elementwise_min(one, other); }
 static INLINE Lanes choose(Whole which, Lanes yes, Lanes no) {
   return (Lanes)((which & (Whole)yes) | (~which & (Whole)no));
 }
+static INLINE Lanes larger(Lanes one, Lanes other) { return choose(one > other, one, other); }
+static INLINE Lanes smaller(Lanes one, Lanes other) { return choose(one < other, one, other); }
 static INLINE void fetch(const char *from) { __builtin_prefetch(from, 0, 2); }
 static INLINE long least(long one, long other) { return one < other ? one : other; }
 static INLINE long most(long one, long other) { return one > other ? one : other; }

@@ -22,10 +22,10 @@ enum {
 };
 
 typedef struct {
-  const float *x, *weight, *bias, *residual;
-  float *y, *packed;
-  long stride, rows, depth, width, panels, threads;
-  int curved;
+  const float *x, *weight, *bias;
+  float *packed;
+  Result result;
+  long stride, rows, depth, panels, threads;
   long next_tile, next_unit;
 } Product;
 
@@ -41,15 +41,11 @@ static void pack_tile(const Product *job, long tile) {
 
 /* Add the bias to the sums of a chunk, and write them out. */
 static void finish_chunk(const Product *job, Sums *sums, long row, long rows, long column) {
-  long columns = least(COLUMNS, job->width - column);
-  Sums bias = {0};
-  if (job->bias) copy(bias, job->bias + column, columns);
-  for (long i = 0; i < rows; i++) {
-    long at = (row + i) * job->width + column;
-    for (int half = 0; half < COLUMNS; half += LANES)
-      store(sums[i] + half, load(sums[i] + half) + load(bias + half));
-    finish(sums[i], job->curved, job->residual ? job->residual + at : 0, job->y + at, columns);
-  }
+  Sums bias;
+  spread(bias, job->bias, column, job->result.width);
+  for (long i = 0; i < rows; i++)
+    finish(&job->result, row + i, column, load(sums[i]) + load(bias),
+           load(sums[i] + LANES) + load(bias + LANES));
 }
 
 /* All rows of a chunk times one panel. Its first two tiles fetch what comes next: another block, or the
@@ -101,9 +97,9 @@ void product(const float *weight, const float *bias, const float *x, long stride
              const float *residual, float *y, float *scratch, long rows, long depth, long width,
              int curved, long threads) {
   Product job = {
-      .x = x, .stride = stride, .weight = weight, .bias = bias, .residual = residual, .y = y,
-      .packed = scratch, .rows = rows, .depth = depth, .width = width,
-      .panels = parts(width, COLUMNS), .threads = threads, .curved = curved,
+      .x = x, .stride = stride, .weight = weight, .bias = bias, .packed = scratch,
+      .result = {.y = y, .residual = residual, .width = width, .curved = curved},
+      .rows = rows, .depth = depth, .panels = parts(width, COLUMNS), .threads = threads,
   };
   run(work, &job, rows * depth * width, threads);
 }
