@@ -30,15 +30,8 @@ def product_flops() -> float:
         rate(lambda: [functional.linear(rows, weight) for weight in plain]),
     ]
     if found := kernels():
-        ours = [(found.pack(weight), len(weight)) for weight in plain]
-        rates.append(
-            rate(
-                lambda: [
-                    found.product(rows, weight, width, None, gelu=False, residual=None)
-                    for weight, width in ours
-                ]
-            )
-        )
+        ours = [found.product(weight, None, gelu=False) for weight in plain]
+        rates.append(rate(lambda: [each(rows) for each in ours]))
     return max(rates)
 
 

@@ -34,28 +34,44 @@ class Int8Linear:
         weight = weight.float()
         scales = (weight.abs().amax(dim=1, keepdim=True) / 127).clamp_min_(_TINY)
         rounded = torch.round(weight / scales).to(torch.int8)
-        self._kernels = kernels
-        self._weight = kernels.pack_bytes(rounded) if kernels else rounded
-        self._scales = scales.flatten()
         # What a row's lowest value is counts for every column: it is multiplied once, not in bytes.
-        self._sums = (rounded * scales).sum(dim=1)
-        self._bias = weight.new_zeros(len(weight)) if bias is None else bias.float()
-        self._gelu = gelu
+        sums = (rounded * scales).sum(dim=1)
+        self._bias = weight.new_zeros(len(weight)) if bias is None else bias.float().clone()
         self._rounded_off = weight - rounded * scales if settles else None
+        fixed = (rounded, self._bias, scales.flatten(), sums)
+        self._product = (
+            kernels.product_of_bytes(*fixed, gelu=gelu)
+            if kernels
+            else _SlowProduct(*fixed, gelu=gelu)
+        )
 
     def __call__(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
         """Quantise each row, multiply, scale back."""
         if self._rounded_off is not None:
-            self._bias = self._bias + self._rounded_off @ x.mean(dim=0)
+            self._bias += self._rounded_off @ x.mean(dim=0)
             self._rounded_off = None
-        if self._kernels is None:
-            return self._slowly(x, residual)
-        return self._kernels.product_of_bytes(
-            x, self._weight, self._scales, self._sums, self._bias,
-            gelu=self._gelu, residual=residual,
-        )  # fmt: skip
+        return self._product(x, residual)
 
-    def _slowly(self, x: torch.Tensor, residual: torch.Tensor | None) -> torch.Tensor:
+
+class _SlowProduct:
+    """What the kernel computes, by torch."""
+
+    def __init__(
+        self,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
+        scales: torch.Tensor,
+        sums: torch.Tensor,
+        *,
+        gelu: bool,
+    ) -> None:
+        self._weight = weight
+        self._bias = bias
+        self._scales = scales
+        self._sums = sums
+        self._gelu = gelu
+
+    def __call__(self, x: torch.Tensor, residual: torch.Tensor | None) -> torch.Tensor:
         rows, steps, lowest = _to_bytes(x)
         y = functional.linear(rows, self._weight.float()).mul_(self._scales).mul_(steps)
         y = y.add_(self._bias).addcmul_(lowest, self._sums)

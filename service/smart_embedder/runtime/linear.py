@@ -49,7 +49,7 @@ def make_linear(
     if dtype == INT8:
         return Int8Linear(weight, bias, fast, gelu=gelu, settles=settles)
     if fast and dtype == torch.float32:
-        return PackedLinear(weight, bias, fast, gelu=gelu)
+        return fast.product(weight, bias, gelu=gelu)
     return PlainLinear(weight.to(device.torch, dtype), _moved(bias, device, dtype), gelu=gelu)
 
 
@@ -74,27 +74,6 @@ class PlainLinear:
         return y if residual is None else y.add_(residual)
 
 
-class PackedLinear:
-    """fp32 in the order in which our kernel reads it."""
-
-    def __init__(
-        self, weight: torch.Tensor, bias: torch.Tensor | None, fast: Kernels, *, gelu: bool
-    ) -> None:
-        self._kernels = fast
-        self._width, self._depth = weight.shape
-        self._weight = fast.pack(weight)
-        self._bias = None if bias is None else bias.float().contiguous()
-        self._gelu = gelu
-
-    def __call__(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
-        """Multiply, with what follows done while the result is still in cache."""
-        if x.shape[1] != self._depth:
-            raise ValueError(f"rows of {x.shape[1]} numbers, where the weights have {self._depth}")
-        return self._kernels.product(
-            x, self._weight, self._width, self._bias, gelu=self._gelu, residual=residual
-        )
-
-
 @cache
 def trusted_kernels() -> Kernels | None:
     """The kernels, if they know the answers of small questions that need every part of them."""
@@ -107,7 +86,7 @@ def _multiplies(found: Kernels) -> bool:
     weight, bias, x, residual = _draw((130, 300), (130,), (30, 300), (30, 130))
     plain = functional.gelu(functional.linear(x, weight, bias)) + residual
     slow = Int8Linear(weight, bias, None, gelu=True)(x, residual)
-    ours = PackedLinear(weight, bias, found, gelu=True)(x, residual)
+    ours = found.product(weight, bias, gelu=True)(x, residual)
     rounded = Int8Linear(weight, bias, found, gelu=True)(x, residual)
     # A number just between two bytes may go either way, and count one step times a weight.
     return torch.allclose(ours, plain, atol=1e-3) and torch.allclose(rounded, slow, atol=0.2)

@@ -18,7 +18,6 @@ from torch.nn import functional
 from smart_embedder.runtime import kernels as module
 from smart_embedder.runtime.int8 import Int8Linear
 from smart_embedder.runtime.kernels import Kernels, kernels
-from smart_embedder.runtime.linear import PackedLinear
 from smart_embedder.runtime.packing import Pack
 
 needed = pytest.mark.skipif(kernels() is None, reason="no kernels for this processor")
@@ -47,7 +46,7 @@ def product(
     fast: Kernels, x: torch.Tensor, weight: torch.Tensor, residual: torch.Tensor | None = None
 ) -> torch.Tensor:
     bias = weight[:, 0].contiguous()
-    return fast.product(x, fast.pack(weight), len(weight), bias, gelu=True, residual=residual)
+    return fast.product(weight, bias, gelu=True)(x, residual)
 
 
 def int8(fast: Kernels, weight: torch.Tensor) -> Int8Linear:
@@ -105,7 +104,7 @@ def test_a_row_has_the_same_numbers_alone_and_among_others(fast: Kernels, count:
 @pytest.mark.usefixtures("one_thread")
 def test_no_number_of_threads_and_no_caller_beside_changes_a_number(fast: Kernels) -> None:
     x, weight, parts = draw(500, 300), draw(300, 300), draw(500, 12, 16).split(4, dim=1)
-    packed, rounded = PackedLinear(weight, None, fast, gelu=True), int8(fast, weight)
+    packed, rounded = fast.product(weight, None, gelu=True), int8(fast, weight)
     pack = Pack.of([np.zeros(length, np.int32) for length in (150, 1, 349)], torch.device("cpu"))
 
     def all_of_them() -> list[torch.Tensor]:
@@ -162,7 +161,7 @@ def test_what_torch_makes_by_default_is_nothing_to_them(fast: Kernels) -> None:
 @needed
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_other_numbers_and_other_widths_are_refused(fast: Kernels, dtype: torch.dtype) -> None:
-    packed = PackedLinear(draw(20, 40), None, fast, gelu=False)
+    packed = fast.product(draw(20, 40), None, gelu=False)
     with pytest.raises(TypeError, match="fp32"):
         packed(draw(9, 40).to(dtype))
     with pytest.raises(ValueError, match="39"):

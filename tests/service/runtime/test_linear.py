@@ -6,9 +6,9 @@ from torch.nn import functional
 
 from smart_embedder.runtime.devices import INT8, Device
 from smart_embedder.runtime.int8 import Int8Linear
+from smart_embedder.runtime.kernels import Product
 from smart_embedder.runtime.linear import (
     Linear,
-    PackedLinear,
     PlainLinear,
     make_linear,
     trusted_kernels,
@@ -55,5 +55,5 @@ def test_half_weights_are_widened_for_an_fp32_second_try() -> None:
 
 
 def test_the_fast_kinds_are_used_where_they_are_right() -> None:
-    assert isinstance(linear(torch.float32), PackedLinear if trusted_kernels() else PlainLinear)
+    assert isinstance(linear(torch.float32), Product if trusted_kernels() else PlainLinear)
     assert isinstance(linear(INT8), Int8Linear)

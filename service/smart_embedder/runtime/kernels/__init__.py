@@ -30,15 +30,15 @@ _FAR = 1 << 40
 """How far a token sees that has no window."""
 
 _Pointer, _Long, _Int = ctypes.c_void_p, ctypes.c_long, ctypes.c_int
-_PRODUCT = (_Pointer, _Long, *[_Pointer] * 3, *[_Long] * 3, _Int, _Long)
+_PRODUCT = (_Pointer, _Pointer, _Long, *[_Pointer] * 3, _Long, _Long)
 _FUNCTIONS: dict[str, tuple[tuple[Any, ...], Any]] = {
     "use_pool": ((_Pointer, _Pointer), None),
     "packed_size": ((_Long, _Long), _Long),
     "packed_bytes": ((_Pointer, _Long, _Long), _Long),
     "pack": ((_Pointer, _Pointer, _Long, _Long), None),
     "pack_bytes": ((_Pointer, _Pointer, _Long, _Long), None),
-    "product": ((_Pointer, _Pointer, *_PRODUCT), None),
-    "product_of_bytes": ((*[_Pointer] * 4, *_PRODUCT), None),
+    "product": (_PRODUCT, None),
+    "product_of_bytes": (_PRODUCT, None),
     "attention": (
         (*[_Pointer, _Long] * 3, *[_Pointer] * 3, *[_Long] * 6, ctypes.c_float, _Long),
         None,
@@ -60,72 +60,35 @@ class Kernels:
         self._library = library
         self._scratch = _Scratch()
 
-    def pack(self, weight: torch.Tensor) -> torch.Tensor:
-        """Bring a weight (out x in) into the order in which `product` reads it."""
+    def product(self, weight: torch.Tensor, bias: torch.Tensor | None, *, gelu: bool) -> "Product":
+        """Prepare the fp32 product of rows with a weight (out x in)."""
         weight = weight.float().contiguous()
         packed = _room(self._library.packed_size(*weight.shape), torch.float32)
         self._library.pack(_at(weight), _at(packed), *weight.shape)
-        return packed
-
-    def pack_bytes(self, weight: torch.Tensor) -> torch.Tensor:
-        """The same for a weight of int8 and `product_of_bytes`."""
-        weight = weight.contiguous()
-        packed = _room(self._library.packed_bytes(_at(weight), *weight.shape), torch.int8)
-        self._library.pack_bytes(_at(weight), _at(packed), *weight.shape)
-        return packed
-
-    def product(
-        self,
-        x: torch.Tensor,
-        packed: torch.Tensor,
-        width: int,
-        bias: torch.Tensor | None,
-        *,
-        gelu: bool,
-        residual: torch.Tensor | None,
-    ) -> torch.Tensor:
-        """Multiply rows by a packed weight, then do what follows while the result is in cache."""
-        fixed = (_at(packed), _at(bias))
-        return self._multiply(self._library.product, fixed, x, width, residual, gelu=gelu)
+        bias = None if bias is None else bias.float().contiguous()
+        fixed = (packed, bias, None, None)
+        return Product(self._library.product, self._scratch, fixed, weight.shape, gelu=gelu)
 
     def product_of_bytes(
         self,
-        x: torch.Tensor,
-        packed: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
         scales: torch.Tensor,
         sums: torch.Tensor,
-        bias: torch.Tensor,
         *,
         gelu: bool,
-        residual: torch.Tensor | None,
-    ) -> torch.Tensor:
-        """Round each row to bytes by its own range first; `scales` and `sums` are the weight's."""
-        fixed = (_at(packed), _at(scales), _at(sums), _at(bias))
-        function = self._library.product_of_bytes
-        return self._multiply(function, fixed, x, len(scales), residual, gelu=gelu)
+    ) -> "Product":
+        """Prepare a product in int8; `scales` and `sums` are those of the weight's rows.
 
-    def _multiply(
-        self,
-        function: Any,
-        fixed: tuple[int | None, ...],
-        x: torch.Tensor,
-        width: int,
-        residual: torch.Tensor | None,
-        *,
-        gelu: bool,
-    ) -> torch.Tensor:
-        _check(x, residual)
-        x = x if x.stride(1) == 1 else x.contiguous()
-        residual = None if residual is None else residual.contiguous()
-        y, (count, depth) = x.new_empty(len(x), width), x.shape
-        for start in range(0, count, _ROWS):
-            rows = min(_ROWS, count - start)
-            function(
-                *fixed, _at(x, start), x.stride(0), _at(residual, start), _at(y, start),
-                self._scratch.of(rows * (depth + _BESIDE)), rows, depth, width, gelu,
-                torch.get_num_threads(),
-            )  # fmt: skip
-        return y
+        Each row that comes in is rounded to bytes by its own range first. What the bias holds then
+        is what counts.
+        """
+        weight = weight.contiguous()
+        packed = _room(self._library.packed_bytes(_at(weight), *weight.shape), torch.int8)
+        self._library.pack_bytes(_at(weight), _at(packed), *weight.shape)
+        fixed = (packed, bias, scales, sums)
+        function = self._library.product_of_bytes
+        return Product(function, self._scratch, fixed, weight.shape, gelu=gelu)
 
     def attention(
         self,
@@ -152,6 +115,57 @@ class Kernels:
         return out
 
 
+class _Weight(ctypes.Structure):
+    """`Weight` of product.h."""
+
+    _fields_ = (
+        ("packed", _Pointer),
+        ("bias", _Pointer),
+        ("scales", _Pointer),
+        ("offsets", _Pointer),
+        ("depth", _Long),
+        ("width", _Long),
+        ("curved", _Int),
+    )
+
+
+class Product:
+    """Multiplies rows by a packed weight, and does what follows while the result is in cache."""
+
+    def __init__(
+        self,
+        function: Any,
+        scratch: "_Scratch",
+        fixed: tuple[torch.Tensor | None, ...],
+        shape: tuple[int, ...],
+        *,
+        gelu: bool,
+    ) -> None:
+        self._function = function
+        self._scratch = scratch
+        self._width, self._depth = shape
+        self._fixed = fixed  # C knows only where they are
+        self._weight = _Weight(*map(_at, fixed), self._depth, self._width, gelu)
+
+    def __call__(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
+        """Multiply; a row's numbers do not depend on the rows beside it."""
+        _check(x, residual)
+        count, depth = x.shape
+        if depth != self._depth:
+            raise ValueError(f"rows of {depth} numbers, where the weights have {self._depth}")
+        x = x if x.stride(1) == 1 else x.contiguous()
+        residual = None if residual is None else residual.contiguous()
+        y = x.new_empty(count, self._width)
+        for start in range(0, count, _ROWS):
+            rows = min(_ROWS, count - start)
+            self._function(
+                ctypes.addressof(self._weight), _at(x, start), x.stride(0), _at(residual, start),
+                _at(y, start), self._scratch.of(rows * (depth + _BESIDE)), rows,
+                torch.get_num_threads(),
+            )  # fmt: skip
+        return y
+
+
 class _Scratch(threading.local):
     """Room that a thread uses again and again: new pages at every call would cost a tenth of it."""
 
@@ -173,7 +187,7 @@ def _room(numbers: int, dtype: torch.dtype) -> torch.Tensor:
 def _check(*tensors: torch.Tensor | None) -> None:
     """C believes what it is told: it would read and write beyond the end of narrower numbers."""
     for tensor in tensors:
-        if tensor is not None and (tensor.dtype, tensor.device.type) != (torch.float32, "cpu"):
+        if tensor is not None and not (tensor.dtype is torch.float32 and tensor.is_cpu):
             raise TypeError(f"the kernels take fp32 on the CPU, not {tensor.dtype}")
 
 
@@ -181,7 +195,8 @@ def _at(tensor: torch.Tensor | None, row: int = 0) -> int | None:
     """Where a row begins."""
     if tensor is None:
         return None
-    return tensor.data_ptr() + row * tensor.stride(0) * tensor.element_size()
+    at = tensor.data_ptr()
+    return at + row * tensor.stride(0) * tensor.element_size() if row else at
 
 
 def _by_token(part: torch.Tensor) -> torch.Tensor:

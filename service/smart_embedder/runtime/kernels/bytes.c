@@ -8,6 +8,7 @@
 
 #include "bytes.h"
 #include "pool.h"
+#include "product.h"
 
 enum {
   /* Rows that meet a panel while the second cache holds it. */
@@ -20,16 +21,11 @@ typedef struct {
   float step, lowest;
 } Range;
 
-typedef struct {
-  const float *x;
-  const int8_t *weight;
-  const float *scales, *offsets, *bias;
-  Range *ranges;
-  int32_t *packed;
-  Result result;
-  long stride, rows, depth, groups, panels, threads;
-  long next_tile, next_unit;
-} Product;
+/* The scratch of a product: the ranges of all rows, then their bytes. */
+static INLINE Range *ranges_of(const Product *job) { return (Range *)job->scratch; }
+static INLINE int32_t *rows_of(const Product *job, long row) {
+  return (int32_t *)(ranges_of(job) + job->rows) + row * WAYS * parts(job->weight->depth, GROUP);
+}
 
 /* Not finite if a number of the row is not: comparisons alone would pass over it. */
 static INLINE Range range_of(const float *x, long depth) {
@@ -84,14 +80,15 @@ static INLINE void spread_row(const uint8_t *bytes, long groups, long rows, int3
 }
 
 static void pack_tile(const Product *job, long tile) {
-  long first = tile * TILE, rows = least(TILE, job->rows - first);
-  uint8_t bytes[parts(job->groups, LANES) * LANES * GROUP];
-  for (unsigned long k = job->depth; k < sizeof bytes; k++) bytes[k] = 0;
-  for (long row = first; row < first + rows; row++) {
-    const float *x = job->x + row * job->stride;
-    job->ranges[row] = range_of(x, job->depth);
-    round_row(x, job->depth, job->ranges[row], bytes);
-    spread_row(bytes, job->groups, rows, job->packed + first * WAYS * job->groups + row - first);
+  long first = tile * TILE, rows = least(TILE, job->rows - first), depth = job->weight->depth;
+  long groups = parts(depth, GROUP);
+  uint8_t bytes[parts(groups, LANES) * LANES * GROUP];
+  for (unsigned long k = depth; k < sizeof bytes; k++) bytes[k] = 0;
+  for (long row = 0; row < rows; row++) {
+    const float *x = job->x + (first + row) * job->stride;
+    Range range = ranges_of(job)[first + row] = range_of(x, depth);
+    round_row(x, depth, range, bytes);
+    spread_row(bytes, groups, rows, rows_of(job, first) + row);
   }
 }
 
@@ -165,32 +162,32 @@ static INLINE Lanes number(const Columns *column, int half, Lanes sum, Range ran
 static INLINE void finish_tile(const Product *job, const Columns *column, Sums *sums, long row,
                                long rows, long first) {
   for (long i = 0; i < rows; i++) {
-    Range range = job->ranges[row + i];
-    finish(&job->result, row + i, first, number(column, 0, load(sums[i]), range),
+    Range range = ranges_of(job)[row + i];
+    finish(job, row + i, first, number(column, 0, load(sums[i]), range),
            number(column, LANES, load(sums[i] + LANES), range));
   }
 }
 
-static INLINE Columns columns_of(const Product *job, long first) {
+static INLINE Columns columns_of(const Weight *weight, long first) {
   Columns column;
-  spread(column.scales, job->scales, first, job->result.width);
-  spread(column.offsets, job->offsets, first, job->result.width);
-  spread(column.bias, job->bias, first, job->result.width);
+  spread(column.scales, weight->scales, first, weight->width);
+  spread(column.offsets, weight->offsets, first, weight->width);
+  spread(column.bias, weight->bias, first, weight->width);
   return column;
 }
 
 /* All rows of a chunk times one panel; the first two tiles fetch the next panel. */
 static void multiply_panel(const Product *job, long unit, long next) {
-  long row = unit / job->panels * CHUNK, rows = least(CHUNK, job->rows - row);
-  long first = unit % job->panels * COLUMNS;
-  const Panel *panels = (const Panel *)job->weight, panel = panels[unit % job->panels];
-  const int8_t *w = job->weight + panel.begin;
-  const char *ahead = (const char *)job->weight + panels[next % job->panels].begin;
-  Columns column = columns_of(job, first);
+  long count = panels_of(job->weight), first = unit % count * COLUMNS;
+  long row = unit / count * CHUNK, rows = least(CHUNK, job->rows - row);
+  const Panel *panels = job->weight->packed, panel = panels[unit % count];
+  const char *packed = job->weight->packed, *ahead = packed + panels[next % count].begin;
+  const int8_t *w = (const int8_t *)packed + panel.begin;
+  Columns column = columns_of(job->weight, first);
   Sums sums[TILE];
   for (long tile = 0; tile < rows; tile += TILE) {
     long some = least(TILE, rows - tile), half = panel.steps * BYTES / 2;
-    const int32_t *x = job->packed + (row + tile) * WAYS * job->groups;
+    const int32_t *x = rows_of(job, row + tile);
     if (rows <= TILE)
       multiply_some_bytes(some, LINES, x, w, panel.steps, sums, (Ahead){ahead, BYTES});
     else if (tile <= TILE)
@@ -203,25 +200,17 @@ static void multiply_panel(const Product *job, long unit, long next) {
 
 static void work(void *data) {
   Product *job = data;
-  long tiles = parts(job->rows, TILE), units = job->panels * parts(job->rows, CHUNK);
+  long tiles = parts(job->rows, TILE), units = panels_of(job->weight) * parts(job->rows, CHUNK);
   for (long tile; (tile = take(&job->next_tile)) < tiles;) pack_tile(job, tile);
   wait_for_all();
   for (long unit; (unit = take(&job->next_unit)) < units;)
     multiply_panel(job, unit, least(unit + job->threads, units - 1));
 }
 
-/* `offsets` are the sums of the rounded weights of each column; the rest is as `product` has it. `scratch`
-   has five numbers more for each row: its range, and what WAYS make of a depth that GROUP does not divide. */
-void product_of_bytes(const int8_t *weight, const float *scales, const float *offsets,
-                      const float *bias, const float *x, long stride, const float *residual,
-                      float *y, float *scratch, long rows, long depth, long width, int curved,
-                      long threads) {
-  Product job = {
-      .x = x, .stride = stride, .weight = weight, .scales = scales, .offsets = offsets,
-      .bias = bias, .ranges = (Range *)scratch, .packed = (int32_t *)(scratch + 2 * rows),
-      .result = {.y = y, .residual = residual, .width = width, .curved = curved},
-      .rows = rows, .depth = depth, .groups = parts(depth, GROUP),
-      .panels = parts(width, COLUMNS), .threads = threads,
-  };
-  run(work, &job, rows * depth * width, threads);
+/* As `product`; the offsets are the sums of each column's rounded weights. `scratch` has five numbers more
+   for each row: its range, and what WAYS make of a depth that GROUP does not divide. */
+void product_of_bytes(const Weight *weight, const float *x, long stride, const float *residual, float *y,
+                      float *scratch, long rows, long threads) {
+  Product job = {weight, x, residual, y, scratch, stride, rows, threads, 0, 0};
+  run(work, &job, rows * weight->depth * weight->width, threads);
 }

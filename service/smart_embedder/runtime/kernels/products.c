@@ -1,4 +1,4 @@
-/* The fp32 product of rows with fixed weights: y = gelu(x W' + bias) + residual.
+/* The fp32 product of rows with fixed weights.
 
    Weights are packed once into panels of as many columns as two registers hold, so that a panel is
    read from front to back. Few rows are bound by reading them: while a block of a panel is
@@ -11,7 +11,7 @@
    in any batch. Short chains are also what keeps the last digits. */
 
 #include "pool.h"
-#include "tile.h"
+#include "product.h"
 
 enum {
   LINES = COLUMNS * 4 / 64,
@@ -21,46 +21,39 @@ enum {
   CHUNK = 40 * TILE,
 };
 
-typedef struct {
-  const float *x, *weight, *bias;
-  float *packed;
-  Result result;
-  long stride, rows, depth, panels, threads;
-  long next_tile, next_unit;
-} Product;
-
 /* The rows of a tile, one column after another: what meets one row of a panel stands together. */
 static void pack_tile(const Product *job, long tile) {
-  long first = tile * TILE, rows = least(TILE, job->rows - first);
-  float *out = job->packed + first * job->depth;
+  long first = tile * TILE, rows = least(TILE, job->rows - first), depth = job->weight->depth;
+  float *out = job->scratch + first * depth;
   for (long row = 0; row < rows; row++) {
     const float *x = job->x + (first + row) * job->stride;
-    for (long k = 0; k < job->depth; k++) out[k * rows + row] = x[k];
+    for (long k = 0; k < depth; k++) out[k * rows + row] = x[k];
   }
 }
 
 /* Add the bias to the sums of a chunk, and write them out. */
 static void finish_chunk(const Product *job, Sums *sums, long row, long rows, long column) {
   Sums bias;
-  spread(bias, job->bias, column, job->result.width);
+  spread(bias, job->weight->bias, column, job->weight->width);
   for (long i = 0; i < rows; i++)
-    finish(&job->result, row + i, column, load(sums[i]) + load(bias),
+    finish(job, row + i, column, load(sums[i]) + load(bias),
            load(sums[i] + LANES) + load(bias + LANES));
 }
 
 /* All rows of a chunk times one panel. Its first two tiles fetch what comes next: another block, or the
    first of the panel that this thread will probably take then. */
 static void multiply_panel(const Product *job, long unit, long next) {
-  long panel = unit % job->panels, row = unit / job->panels * CHUNK;
-  long rows = least(CHUNK, job->rows - row), size = job->depth * COLUMNS;
-  const float *w = job->weight + panel * size, *then = job->weight + next % job->panels * size;
+  long panels = panels_of(job->weight), panel = unit % panels, whole = job->weight->depth;
+  long row = unit / panels * CHUNK, rows = least(CHUNK, job->rows - row);
+  const float *packed = job->weight->packed, *w = packed + panel * whole * COLUMNS;
+  const float *then = packed + next % panels * whole * COLUMNS;
   Sums sums[CHUNK];
-  for (long k = 0; k < job->depth; k += CHAIN, w += CHAIN * COLUMNS) {
-    long depth = least(CHAIN, job->depth - k);
-    const char *ahead = (const char *)(k + CHAIN < job->depth ? w + CHAIN * COLUMNS : then);
+  for (long k = 0; k < whole; k += CHAIN, w += CHAIN * COLUMNS) {
+    long depth = least(CHAIN, whole - k);
+    const char *ahead = (const char *)(k + CHAIN < whole ? w + CHAIN * COLUMNS : then);
     for (long tile = 0; tile < rows; tile += TILE) {
       long some = least(TILE, rows - tile);
-      const float *x = job->packed + (row + tile) * job->depth + k * some;
+      const float *x = job->scratch + (row + tile) * whole + k * some;
       if (rows <= TILE)
         multiply_some(some, LINES, x, some, w, depth, sums, !k, (Ahead){ahead, LINES * 64});
       else if (tile <= TILE)
@@ -74,7 +67,7 @@ static void multiply_panel(const Product *job, long unit, long next) {
 
 static void work(void *data) {
   Product *job = data;
-  long tiles = parts(job->rows, TILE), units = job->panels * parts(job->rows, CHUNK);
+  long tiles = parts(job->rows, TILE), units = panels_of(job->weight) * parts(job->rows, CHUNK);
   for (long tile; (tile = take(&job->next_tile)) < tiles;) pack_tile(job, tile);
   wait_for_all();
   for (long unit; (unit = take(&job->next_unit)) < units;)
@@ -92,14 +85,9 @@ void pack(const float *weight, float *panels, long width, long depth) {
         *panels++ = column < width ? weight[column * depth + k] : 0;
 }
 
-/* `scratch` has room for all rows of x; `stride` is the numbers from one of them to the next. */
-void product(const float *weight, const float *bias, const float *x, long stride,
-             const float *residual, float *y, float *scratch, long rows, long depth, long width,
-             int curved, long threads) {
-  Product job = {
-      .x = x, .stride = stride, .weight = weight, .bias = bias, .packed = scratch,
-      .result = {.y = y, .residual = residual, .width = width, .curved = curved},
-      .rows = rows, .depth = depth, .panels = parts(width, COLUMNS), .threads = threads,
-  };
-  run(work, &job, rows * depth * width, threads);
+/* `scratch` has room for all rows of x. */
+void product(const Weight *weight, const float *x, long stride, const float *residual, float *y,
+             float *scratch, long rows, long threads) {
+  Product job = {weight, x, residual, y, scratch, stride, rows, threads, 0, 0};
+  run(work, &job, rows * weight->depth * weight->width, threads);
 }

@@ -51,31 +51,3 @@ static INLINE void multiply_some(long rows, int lines, const float *x, long step
   switch (rows) { EACH_ROWS }
 #undef ROWS
 }
-
-/* What every number of a panel's columns gets from `from`; none beyond the width. */
-static INLINE void spread(Sums to, const float *from, long column, long width) {
-  for (long i = 0; i < COLUMNS; i++) to[i] = from && column + i < width ? from[column + i] : 0;
-}
-
-/* Where a product's rows go, and what becomes of their numbers on the way. */
-typedef struct {
-  float *y;
-  const float *residual;
-  long width;
-  int curved;
-} Result;
-
-/* Write a part of a row while it is in registers; the last panel may be wider than the rows. */
-static INLINE void finish(const Result *to, long row, long column, Lanes left, Lanes right) {
-  long at = row * to->width + column, columns = least(COLUMNS, to->width - column);
-  const float *residual = to->residual ? to->residual + at : 0;
-  if (to->curved) left = gelu(left), right = gelu(right);
-  if (columns == COLUMNS) {
-    store(to->y + at, residual ? left + load(residual) : left);
-    store(to->y + at + LANES, residual ? right + load(residual + LANES) : right);
-    return;
-  }
-  Sums edge;
-  store(edge, left), store(edge + LANES, right);
-  for (long i = 0; i < columns; i++) to->y[at + i] = residual ? edge[i] + residual[i] : edge[i];
-}
