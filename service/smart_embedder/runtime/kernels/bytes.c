@@ -118,21 +118,32 @@ static INLINE Integers add_products(Integers sum, Integers x, const int8_t *from
 }
 #endif
 
-static INLINE void multiply_bytes(int rows, int lines, const int32_t *x, const int8_t *w, long steps,
+/* The steps that one side has for itself. */
+static INLINE void multiply_side(int rows, const int32_t *x, const int8_t *w, const int32_t *place,
+                                 long steps, Integers *sums) {
+  for (long step = 0; step < steps; step++, w += SIDE) {
+    const int32_t *at = x + *place++ * (long)rows;
+    for (int row = 0; row < rows; row++) sums[row] = add_products(sums[row], all_of(at[row]), w);
+  }
+}
+
+static INLINE void multiply_bytes(int rows, int lines, const int32_t *x, const int8_t *w, Panel panel,
                                   Sums *sums, Ahead ahead) {
   Integers left[TILE], right[TILE];
-  const int32_t *place = (const int32_t *)(w + steps * BYTES);
+  const int32_t *place = (const int32_t *)(w + bytes_of(panel));
   for (int row = 0; row < rows; row++) left[row] = right[row] = all_of(0);
-  for (long step = 0; step < steps; step++) {
+  for (long step = 0; step < panel.steps; step++, w += BYTES, ahead.from += ahead.stride) {
     for (int line = 0; line < lines; line++) fetch(ahead.from + line * 64);
     const int32_t *at = x + *place++ * (long)rows;
     for (int row = 0; row < rows; row++) {
       Integers value = all_of(at[row]);
       left[row] = add_products(left[row], value, w);
-      right[row] = add_products(right[row], value, w + BYTES / 2);
+      right[row] = add_products(right[row], value, w + SIDE);
     }
-    w += BYTES, ahead.from += ahead.stride;
   }
+  multiply_side(rows, x, w, place, panel.sides[0], left);
+  w += panel.sides[0] * SIDE, place += panel.sides[0];
+  multiply_side(rows, x, w, place, panel.sides[1], right);
   for (int row = 0; row < rows; row++) {
     store(sums[row], __builtin_convertvector((Whole)left[row], Lanes));
     store(sums[row] + LANES, __builtin_convertvector((Whole)right[row], Lanes));
@@ -140,8 +151,8 @@ static INLINE void multiply_bytes(int rows, int lines, const int32_t *x, const i
 }
 
 static INLINE void multiply_some_bytes(long rows, int lines, const int32_t *x, const int8_t *w,
-                                       long steps, Sums *sums, Ahead ahead) {
-#define ROWS(n) case n: multiply_bytes(n, lines, x, w, steps, sums, ahead); break;
+                                       Panel panel, Sums *sums, Ahead ahead) {
+#define ROWS(n) case n: multiply_bytes(n, lines, x, w, panel, sums, ahead); break;
   switch (rows) { EACH_ROWS }
 #undef ROWS
 }
@@ -189,11 +200,11 @@ static void multiply_panel(const Product *job, long unit, long next) {
     long some = least(TILE, rows - tile), half = panel.steps * BYTES / 2;
     const int32_t *x = rows_of(job, row + tile);
     if (rows <= TILE)
-      multiply_some_bytes(some, LINES, x, w, panel.steps, sums, (Ahead){ahead, BYTES});
+      multiply_some_bytes(some, LINES, x, w, panel, sums, (Ahead){ahead, BYTES});
     else if (tile <= TILE)
-      multiply_some_bytes(some, 1, x, w, panel.steps, sums,
+      multiply_some_bytes(some, 1, x, w, panel, sums,
                           (Ahead){ahead + tile / TILE * half, BYTES / 2});
-    else multiply_some_bytes(some, 0, x, w, panel.steps, sums, (Ahead){0});
+    else multiply_some_bytes(some, 0, x, w, panel, sums, (Ahead){0});
     finish_tile(job, &column, sums, row + tile, some, first);
   }
 }

@@ -3,8 +3,8 @@
    VNNI multiplies four pairs of bytes and sums them in 32 bits. AVX2 sums two products in 16 bits, 0..255
    times -127..127, and cuts off what they cannot hold. So weights are paired where packing sees that no sum
    can be that large: a group's four numbers make two pairs in three ways, and one of the three mostly does
-   for all columns. Where none does, the group becomes two steps of half its weights each. The rows
-   are packed in all three orders, and each step names the one that it multiplies. */
+   for all columns. Where none does, one side of the panel, or both, gets half of its weights in the step
+   and half in a step of its own. The rows are packed in all three orders, and each step names its own. */
 
 #pragma once
 
@@ -15,14 +15,20 @@
 enum {
   GROUP = 4,
   BYTES = COLUMNS * GROUP,
+  SIDE = BYTES / 2,
   WAYS = LANES == 16 ? 1 : 3,
 };
 
 /* The ways to pair a group's numbers: the first two and the last two of each are summed. */
 static const int PAIRS[][GROUP] = {{0, 1, 2, 3}, {0, 2, 1, 3}, {1, 2, 3, 0}};
 
-/* Where a panel begins: the bytes of its steps, and behind them for each step an int32_t, the place among a
-   row's groups of what it multiplies. All panels of a weight stand at its front. */
+/* Where a panel begins, and how many steps it has together and on its left and right side alone. Behind
+   their bytes stands an int32_t for each: the place of what it multiplies, among the ways of a row's groups.
+   All panels of a weight stand at its front. */
 typedef struct {
-  long begin, steps;
+  long begin, steps, sides[2];
 } Panel;
+
+static INLINE long bytes_of(Panel panel) {
+  return panel.steps * BYTES + (panel.sides[0] + panel.sides[1]) * SIDE;
+}
