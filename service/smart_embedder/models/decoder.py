@@ -19,6 +19,7 @@ from smart_embedder.models.model import Checkpoint
 from smart_embedder.runtime.attention import attend
 from smart_embedder.runtime.devices import INT8, Device
 from smart_embedder.runtime.linear import Linear, make_linear
+from smart_embedder.runtime.norm import Norm
 from smart_embedder.runtime.packing import Pack
 from smart_embedder.runtime.sharing import Sharing
 from smart_embedder.runtime.weights import Weights
@@ -149,7 +150,7 @@ class Decoder:
         self.shape = shape
         self.compute_dtype = torch.float32 if dtype == INT8 else dtype
         self.words = weights["embed_tokens.weight"].to(device.torch, self.compute_dtype)
-        self._norm = _Norm(weights.under("norm."), shape, device)
+        self._norm = _norm(weights.under("norm."), shape, device)
         self._layers = [
             _Layer(weights.under(f"layers.{index}."), shape, attention, dtype, device)
             for index, attention in enumerate(shape.layers)
@@ -192,8 +193,8 @@ class _Layer:
         def fused(*names: str) -> torch.Tensor:
             return torch.cat([weights[f"{name}.weight"] for name in names])
 
-        def norm(name: str) -> _Norm:
-            return _Norm(weights.under(f"{name}."), shape, device)
+        def norm(name: str) -> Norm:
+            return _norm(weights.under(f"{name}."), shape, device)
 
         linear = partial(make_linear, bias=None, dtype=dtype, device=device)
         self.theta = attention.theta
@@ -232,22 +233,14 @@ class _Layer:
         return _added(x, self._narrow, self._activation(gate).mul_(up), self._closing[1])
 
 
-def _added(
-    x: torch.Tensor, linear: Linear, inner: torch.Tensor, norm: "_Norm | None"
-) -> torch.Tensor:
+def _added(x: torch.Tensor, linear: Linear, inner: torch.Tensor, norm: Norm | None) -> torch.Tensor:
     """Add a block's product to the stream, normalised first where the family does so."""
     return linear(inner, x) if norm is None else norm(linear(inner)).add_(x)
 
 
-class _Norm:
-    """Root-mean-square normalisation, its gain kept in fp32 and narrowed to what comes in."""
-
-    def __init__(self, weights: Weights, shape: Shape, device: Device) -> None:
-        self._gain = weights["weight"].to(device.torch, torch.float32) + float(shape.sandwich)
-        self._epsilon = shape.epsilon
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        return functional.rms_norm(x, self._gain.shape, self._gain.to(x.dtype), self._epsilon)
+def _norm(weights: Weights, shape: Shape, device: Device) -> Norm:
+    """Gemma's gain is what it adds to 1."""
+    return Norm(weights["weight"].float() + float(shape.sandwich), None, shape.epsilon, device)
 
 
 def _rotation(positions: torch.Tensor, theta: float, head: int, dtype: torch.dtype) -> Rotation:

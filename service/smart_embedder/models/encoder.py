@@ -19,6 +19,7 @@ from smart_embedder.models.model import Checkpoint
 from smart_embedder.runtime.attention import attend
 from smart_embedder.runtime.devices import INT8, Device
 from smart_embedder.runtime.linear import make_linear
+from smart_embedder.runtime.norm import Norm
 from smart_embedder.runtime.packing import Pack
 from smart_embedder.runtime.weights import Weights
 
@@ -97,7 +98,7 @@ class Encoder:
         # Every text is of token type 0 throughout: its row is part of each position's.
         positions = tables["position_embeddings.weight"] + tables["token_type_embeddings.weight"][0]
         self._positions = positions[shape.first_position :].to(device.torch, self.compute_dtype)
-        self._norm = _Norm(tables.under("LayerNorm."), shape.epsilon, device)
+        self._norm = _norm(tables.under("LayerNorm."), shape, device)
         layers = (
             _Layer(weights.under(f"encoder.layer.{index}."), shape, dtype, device)
             for index in range(shape.layers)
@@ -148,11 +149,11 @@ class _Layer:
         self._heads = (3, shape.heads, shape.width // shape.heads)
         mix = attention.under("output.dense.")
         self._mix = linear(mix["weight"], mix["bias"])
-        self._mix_norm = _Norm(attention.under("output.LayerNorm."), shape.epsilon, device)
+        self._mix_norm = _norm(attention.under("output.LayerNorm."), shape, device)
         widen, narrow = weights.under("intermediate.dense."), weights.under("output.dense.")
         self._widen = linear(widen["weight"], widen["bias"], gelu=True)
         self._narrow = linear(narrow["weight"], narrow["bias"])
-        self._norm = _Norm(weights.under("output.LayerNorm."), shape.epsilon, device)
+        self._norm = _norm(weights.under("output.LayerNorm."), shape, device)
 
     def __call__(self, x: torch.Tensor, pack: Pack) -> torch.Tensor:
         q, k, v = self._qkv(x).view(-1, *self._heads).unbind(1)
@@ -161,14 +162,5 @@ class _Layer:
         return self._norm(self._narrow(self._widen(x), x))
 
 
-class _Norm:
-    """Layer normalisation, its weights kept in fp32 and narrowed to what comes in."""
-
-    def __init__(self, weights: Weights, epsilon: float, device: Device) -> None:
-        self._weight = weights["weight"].to(device.torch, torch.float32)
-        self._bias = weights["bias"].to(device.torch, torch.float32)
-        self._epsilon = epsilon
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        weight, bias = self._weight.to(x.dtype), self._bias.to(x.dtype)
-        return functional.layer_norm(x, weight.shape, weight, bias, self._epsilon)
+def _norm(weights: Weights, shape: Shape, device: Device) -> Norm:
+    return Norm(weights["weight"], weights["bias"], shape.epsilon, device)

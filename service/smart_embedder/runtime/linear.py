@@ -78,7 +78,8 @@ class PlainLinear:
 def trusted_kernels() -> Kernels | None:
     """The kernels, if they know the answers of small questions that need every part of them."""
     found = kernels()
-    return found if found and _multiplies(found) and _attends(found) else None
+    known = found and _multiplies(found) and _attends(found) and _normalises(found)
+    return found if known else None
 
 
 def _multiplies(found: Kernels) -> bool:
@@ -102,6 +103,16 @@ def _attends(found: Kernels) -> bool:
         for rows in (slice(0, 33), slice(33, 40))
     ]
     return torch.allclose(ours.transpose(0, 1), torch.cat(known, dim=1), atol=1e-4)
+
+
+def _normalises(found: Kernels) -> bool:
+    x, gain, bias = _draw((300, 1000), (1000,), (1000,))
+    known = (
+        functional.layer_norm(x, gain.shape, gain, bias, 1e-5),
+        functional.rms_norm(x, gain.shape, gain, 1e-5),
+    )
+    ours = (found.norm(x, gain, bias, 1e-5), found.norm(x, gain, None, 1e-5))
+    return all(torch.allclose(*each, atol=1e-4) for each in zip(ours, known, strict=True))
 
 
 def _draw(*shapes: tuple[int, ...]) -> list[torch.Tensor]:

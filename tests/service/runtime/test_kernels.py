@@ -166,6 +166,8 @@ def test_other_numbers_and_other_widths_are_refused(fast: Kernels, dtype: torch.
         packed(draw(9, 40).to(dtype))
     with pytest.raises(ValueError, match="39"):
         packed(draw(9, 39))
+    with pytest.raises(TypeError, match="fp32"):
+        fast.norm(draw(9, 40).to(dtype), draw(40), None, 1e-5)
 
 
 @needed
@@ -204,6 +206,43 @@ def test_a_product_of_what_is_not_finite_is_not(fast: Kernels, value: float) -> 
 
 
 @needed
+@pytest.mark.parametrize("shape", [(3, 5), (40, 1024), (700, 100), (9, 4, 33)])
+def test_a_norm_is_that_of_fp64(fast: Kernels, shape: tuple[int, ...]) -> None:
+    x, gain, bias = draw(*shape) * 3 + 7, draw(shape[-1]), draw(1, shape[-1])[0]
+    exact = functional.layer_norm(x.double(), gain.shape, gain.double(), bias.double(), 1e-5)
+    torch.testing.assert_close(fast.norm(x, gain, bias, 1e-5).double(), exact, atol=5e-6, rtol=0)
+    exact = functional.rms_norm(x.double(), gain.shape, gain.double(), 1e-5)
+    torch.testing.assert_close(fast.norm(x, gain, None, 1e-5).double(), exact, atol=2e-6, rtol=0)
+
+
+@needed
+def test_a_norm_of_a_row_of_one_value_is_its_bias(fast: Kernels) -> None:
+    x, gain = torch.full((2, 40), 3.0), draw(40)
+    assert torch.equal(fast.norm(x, gain, gain, 1e-5), gain.expand(2, 40))
+    assert not fast.norm(x * 0, gain, None, 1e-5).any()
+
+
+@needed
+def test_a_norm_reads_some_heads_of_each_token(fast: Kernels) -> None:
+    x, gain = draw(9, 6, 20), draw(20)
+    found = fast.norm(x[:, 1:3], gain, None, 1e-5)
+    assert torch.equal(found, fast.norm(x[:, 1:3].contiguous(), gain, None, 1e-5))
+    turned = draw(20, 9).T
+    assert torch.equal(
+        fast.norm(turned, gain, None, 1e-5), fast.norm(turned.contiguous(), gain, None, 1e-5)
+    )
+
+
+@needed
+def test_a_norm_of_what_is_not_finite_is_not(fast: Kernels) -> None:
+    x, gain = draw(3, 40).clone(), draw(40)
+    x[1, 5] = torch.nan
+    for bias in (gain, None):
+        finite = fast.norm(x, gain, bias, 1e-5).isfinite().any(dim=1)
+        assert finite.tolist() == [True, False, True]
+
+
+@needed
 def test_large_scores_neither_overflow_nor_vanish(fast: Kernels) -> None:
     q, k, v = (draw(500, 1, 8) * factor for factor in (40, 40, 1))
     pack = Pack.of([np.zeros(500, np.int32)], torch.device("cpu"))
@@ -218,6 +257,8 @@ def test_the_code_for_wide_processors_gives_the_same_numbers(tmp_path: Path, fas
     x, weight, residual = draw(61, 700), draw(70, 700), draw(61, 70)
     assert torch.equal(*(product(each, x, weight, residual) for each in (fast, wide)))
     assert torch.equal(*(int8(each, weight)(x, residual) for each in (fast, wide)))
+    for bias in (weight[0], None):
+        assert torch.equal(*(each.norm(x, weight[1], bias, 1e-5) for each in (fast, wide)))
     pack = Pack.of([np.zeros(length, np.int32) for length in (300, 33)], torch.device("cpu"))
     for causal, window in ((False, None), (True, None), (False, 40)):
         q, k, v = draw(333, 6, 20).split((2, 2, 2), dim=1)

@@ -43,6 +43,10 @@ _FUNCTIONS: dict[str, tuple[tuple[Any, ...], Any]] = {
         (*[_Pointer, _Long] * 3, *[_Pointer] * 3, *[_Long] * 6, ctypes.c_float, _Long),
         None,
     ),
+    "norm": (
+        (_Pointer, _Long, _Long, *[_Pointer] * 3, _Long, _Long, ctypes.c_float, _Int, _Long),
+        None,
+    ),
 }
 """What each function takes and gives."""
 
@@ -113,6 +117,21 @@ class Kernels:
             torch.get_num_threads(),
         )  # fmt: skip
         return out
+
+    def norm(
+        self, x: torch.Tensor, gain: torch.Tensor, bias: torch.Tensor | None, epsilon: float
+    ) -> torch.Tensor:
+        """Normalise the last dimension; around its mean where there is a bias, else around 0."""
+        _check(x, gain, bias)
+        heads, width = (1 if x.dim() == 2 else x.shape[1]), x.shape[-1]
+        if x.stride(-1) != 1 or (x.dim() == 3 and x.stride(1) != width):
+            x = x.contiguous()
+        y = x.new_empty(x.shape)
+        self._library.norm(
+            _at(x), x.stride(0), heads, _at(gain), _at(bias), _at(y), len(x) * heads, width,
+            epsilon, bias is not None, torch.get_num_threads(),
+        )  # fmt: skip
+        return y
 
 
 class _Weight(ctypes.Structure):
