@@ -9,8 +9,8 @@ rows go in chunks.
 import torch
 from torch.nn import functional
 
-from smart_embedder.runtime.linear import trusted_kernels
 from smart_embedder.runtime.packing import Pack, Run
+from smart_embedder.runtime.trust import trusted_kernels
 
 _HALF = (torch.float16, torch.bfloat16)
 _ROWS = 512

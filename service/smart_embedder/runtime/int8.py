@@ -36,6 +36,7 @@ class Int8Linear:
         rounded = torch.round(weight / scales).to(torch.int8)
         # What a row's lowest value is counts for every column: it is multiplied once, not in bytes.
         sums = (rounded * scales).sum(dim=1)
+        # Settling changes it in place, where the kernel reads it: not the checkpoint's own.
         self._bias = weight.new_zeros(len(weight)) if bias is None else bias.float().clone()
         self._rounded_off = weight - rounded * scales if settles else None
         fixed = (rounded, self._bias, scales.flatten(), sums)

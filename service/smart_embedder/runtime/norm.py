@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from smart_embedder.runtime.devices import Device
-from smart_embedder.runtime.linear import trusted_kernels
+from smart_embedder.runtime.trust import trusted_kernels
 
 
 class Norm:

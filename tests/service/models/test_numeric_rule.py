@@ -20,8 +20,8 @@ from torch.nn import functional
 
 from smart_embedder.models.encoder import Encoder, Shape
 from smart_embedder.runtime.devices import INT8, Device
-from smart_embedder.runtime.linear import trusted_kernels
 from smart_embedder.runtime.packing import Pack
+from smart_embedder.runtime.trust import trusted_kernels
 from smart_embedder.runtime.weights import Weights
 
 CPU = Device("cpu", 0, "cpu")

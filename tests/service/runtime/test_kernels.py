@@ -90,6 +90,8 @@ def test_rows_may_stand_apart(fast: Kernels) -> None:
     assert torch.equal(
         product(fast, x[:, ::2][:, :30], weight), product(fast, x[:, :60:2].clone(), weight)
     )
+    rounded = int8(fast, weight)
+    assert torch.equal(rounded(x[:, 50:80]), rounded(x[:, 50:80].clone()))
 
 
 @needed
@@ -171,6 +173,23 @@ def test_other_numbers_and_other_widths_are_refused(fast: Kernels, dtype: torch.
 
 
 @needed
+def test_parts_that_do_not_fit_each_other_are_refused(fast: Kernels) -> None:
+    x, weight = draw(9, 40), draw(20, 40)
+    with pytest.raises(ValueError, match="19"):
+        fast.product(weight, draw(19), gelu=False)
+    with pytest.raises(ValueError, match="residual"):
+        fast.product(weight, None, gelu=False)(x, draw(1, 20))
+    for gain, bias in ((draw(39), None), (draw(40), draw(41))):
+        with pytest.raises(ValueError, match="rows of 40"):
+            fast.norm(x, gain, bias, 1e-5)
+    ones = torch.ones(20)
+    with pytest.raises(TypeError, match="int8"):
+        fast.product_of_bytes(weight, ones, ones, ones, gelu=False)
+    with pytest.raises(TypeError, match="fp32"):
+        fast.product_of_bytes(weight.to(torch.int8), ones.double(), ones, ones, gelu=False)
+
+
+@needed
 def test_a_text_attends_with_the_same_numbers_alone_and_among_others(fast: Kernels) -> None:
     lengths = (300, 7, 241)
     q, k, v = draw(548, 12, 16).split(4, dim=1)
@@ -227,6 +246,8 @@ def test_a_norm_reads_some_heads_of_each_token(fast: Kernels) -> None:
     x, gain = draw(9, 6, 20), draw(20)
     found = fast.norm(x[:, 1:3], gain, None, 1e-5)
     assert torch.equal(found, fast.norm(x[:, 1:3].contiguous(), gain, None, 1e-5))
+    part = fast.norm(x[..., :10], gain[:10], None, 1e-5)
+    assert torch.equal(part, fast.norm(x[..., :10].contiguous(), gain[:10], None, 1e-5))
     turned = draw(20, 9).T
     assert torch.equal(
         fast.norm(turned, gain, None, 1e-5), fast.norm(turned.contiguous(), gain, None, 1e-5)
@@ -234,7 +255,7 @@ def test_a_norm_reads_some_heads_of_each_token(fast: Kernels) -> None:
 
 
 @needed
-def test_a_norm_of_what_is_not_finite_is_not(fast: Kernels) -> None:
+def test_a_norm_with_what_is_no_number_is_none(fast: Kernels) -> None:
     x, gain = draw(3, 40).clone(), draw(40)
     x[1, 5] = torch.nan
     for bias in (gain, None):
@@ -252,8 +273,8 @@ def test_large_scores_neither_overflow_nor_vanish(fast: Kernels) -> None:
 
 
 @needed
-def test_the_code_for_wide_processors_gives_the_same_numbers(tmp_path: Path, fast: Kernels) -> None:
-    wide = compiled_for_wide(tmp_path)
+def test_the_code_for_wide_processors_gives_the_same_numbers(tmp_path: Path) -> None:
+    fast, wide = opened(Path(module.__file__).with_name("avx2.so")), compiled_for_wide(tmp_path)
     x, weight, residual = draw(61, 700), draw(70, 700), draw(61, 70)
     assert torch.equal(*(product(each, x, weight, residual) for each in (fast, wide)))
     assert torch.equal(*(int8(each, weight)(x, residual) for each in (fast, wide)))

@@ -6,13 +6,9 @@ from torch.nn import functional
 
 from smart_embedder.runtime.devices import INT8, Device
 from smart_embedder.runtime.int8 import Int8Linear
-from smart_embedder.runtime.kernels import Product
-from smart_embedder.runtime.linear import (
-    Linear,
-    PlainLinear,
-    make_linear,
-    trusted_kernels,
-)
+from smart_embedder.runtime.kernels import Product, kernels
+from smart_embedder.runtime.linear import Linear, PlainLinear, make_linear
+from smart_embedder.runtime.trust import trusted_kernels
 
 CPU = Device("cpu", 0, "cpu")
 DICE = torch.Generator().manual_seed(3)
@@ -55,5 +51,6 @@ def test_half_weights_are_widened_for_an_fp32_second_try() -> None:
 
 
 def test_the_fast_kinds_are_used_where_they_are_right() -> None:
+    assert trusted_kernels() is kernels()
     assert isinstance(linear(torch.float32), Product if trusted_kernels() else PlainLinear)
     assert isinstance(linear(INT8), Int8Linear)

@@ -1,4 +1,4 @@
-"""Products and attention of the CPU in C, where torch's own leave half of the processor idle.
+"""Products, attention and norms of the CPU in C: torch's own leave half of the processor idle.
 
 They are compiled into the wheel (`hatch_build.py`), once for each kind of processor in `_KINDS`. On
 other processors, and where nothing was compiled, `kernels()` is None and torch computes.
@@ -24,7 +24,7 @@ _KINDS = {
 """What a processor must say of itself, the best kind first."""
 _ROWS = 960
 """Rows of a product at a time: whole chunks of either kind, 16 MB of scratch if 4,096 are wide."""
-_BESIDE = 5
+_BESIDE = 4
 """Numbers of scratch for each row beside its own, as `bytes.c` wants them."""
 _FAR = 1 << 40
 """How far a token sees that has no window."""
@@ -44,7 +44,7 @@ _FUNCTIONS: dict[str, tuple[tuple[Any, ...], Any]] = {
         None,
     ),
     "norm": (
-        (_Pointer, _Long, _Long, *[_Pointer] * 3, _Long, _Long, ctypes.c_float, _Int, _Long),
+        (_Pointer, _Long, _Long, *[_Pointer] * 3, _Long, _Long, ctypes.c_float, _Long),
         None,
     ),
 }
@@ -84,9 +84,11 @@ class Kernels:
     ) -> "Product":
         """Prepare a product in int8; `scales` and `sums` are those of the weight's rows.
 
-        Each row that comes in is rounded to bytes by its own range first. What the bias holds then
-        is what counts.
+        Each row that comes in is rounded to bytes by its own range first. The bias is read at every
+        call: who changes it in place changes the product.
         """
+        if weight.dtype != torch.int8:
+            raise TypeError(f"a product of bytes takes int8, not {weight.dtype}")
         weight = weight.contiguous()
         packed = _room(self._library.packed_bytes(_at(weight), *weight.shape), torch.int8)
         self._library.pack_bytes(_at(weight), _at(packed), *weight.shape)
@@ -124,12 +126,13 @@ class Kernels:
         """Normalise the last dimension; around its mean where there is a bias, else around 0."""
         _check(x, gain, bias)
         heads, width = (1 if x.dim() == 2 else x.shape[1]), x.shape[-1]
+        _check_length(width, gain, bias)
         if x.stride(-1) != 1 or (x.dim() == 3 and x.stride(1) != width):
             x = x.contiguous()
         y = x.new_empty(x.shape)
         self._library.norm(
             _at(x), x.stride(0), heads, _at(gain), _at(bias), _at(y), len(x) * heads, width,
-            epsilon, bias is not None, torch.get_num_threads(),
+            epsilon, torch.get_num_threads(),
         )  # fmt: skip
         return y
 
@@ -163,6 +166,8 @@ class Product:
         self._function = function
         self._scratch = scratch
         self._width, self._depth = shape
+        _check(*fixed[1:])
+        _check_length(self._width, *fixed[1:])
         self._fixed = fixed  # C knows only where they are
         self._weight = _Weight(*map(_at, fixed), self._depth, self._width, gelu)
 
@@ -172,6 +177,8 @@ class Product:
         count, depth = x.shape
         if depth != self._depth:
             raise ValueError(f"rows of {depth} numbers, where the weights have {self._depth}")
+        if residual is not None and residual.shape != (count, self._width):
+            raise ValueError(f"a residual of {tuple(residual.shape)} for {count} x {self._width}")
         x = x if x.stride(1) == 1 else x.contiguous()
         residual = None if residual is None else residual.contiguous()
         y = x.new_empty(count, self._width)
@@ -210,8 +217,14 @@ def _check(*tensors: torch.Tensor | None) -> None:
             raise TypeError(f"the kernels take fp32 on the CPU, not {tensor.dtype}")
 
 
+def _check_length(width: int, *parts: torch.Tensor | None) -> None:
+    for part in parts:
+        if part is not None and not (part.shape == (width,) and part.is_contiguous()):
+            raise ValueError(f"{tuple(part.shape)} numbers for rows of {width}")
+
+
 def _at(tensor: torch.Tensor | None, row: int = 0) -> int | None:
-    """Where a row begins."""
+    """Where a row begins; the first, without asking the tensor three questions more."""
     if tensor is None:
         return None
     at = tensor.data_ptr()

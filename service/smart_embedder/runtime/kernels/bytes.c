@@ -13,7 +13,7 @@
 enum {
   /* Rows that meet a panel while the second cache holds it. */
   CHUNK = 40 * TILE,
-  LINES = BYTES / 64,
+  LINES = STEP / 64,
 };
 
 /* What the bytes of a row stand for. */
@@ -55,13 +55,6 @@ static INLINE void round_row(const float *x, long depth, Range range, uint8_t *b
   float often = 1 / range.step;
   /* The half makes it rounding. */
   for (long k = 0; k < depth; k++) bytes[k] = (int)((x[k] - range.lowest) * often + 0.5f);
-}
-
-/* The bytes of some groups in the order of PAIRS. */
-static INLINE Whole paired(Whole groups, int way) {
-  if (way == 1) return (groups & (int)0xff0000ff) | (groups << 8 & 0xff0000) | (groups >> 8 & 0xff00);
-  if (way == 2) return (groups >> 8 & 0xffffff) | groups << 24;
-  return groups;
 }
 
 /* Write a row between the others of its tile: of each group and each way the rows are side by side. */
@@ -132,7 +125,7 @@ static INLINE void multiply_bytes(int rows, int lines, const int32_t *x, const i
   Integers left[TILE], right[TILE];
   const int32_t *place = (const int32_t *)(w + bytes_of(panel));
   for (int row = 0; row < rows; row++) left[row] = right[row] = all_of(0);
-  for (long step = 0; step < panel.steps; step++, w += BYTES, ahead.from += ahead.stride) {
+  for (long step = 0; step < panel.steps; step++, w += STEP, ahead.from += ahead.stride) {
     for (int line = 0; line < lines; line++) fetch(ahead.from + line * 64);
     const int32_t *at = x + *place++ * (long)rows;
     for (int row = 0; row < rows; row++) {
@@ -187,7 +180,8 @@ static INLINE Columns columns_of(const Weight *weight, long first) {
   return column;
 }
 
-/* All rows of a chunk times one panel; the first two tiles fetch the next panel. */
+/* All rows of a chunk times one panel. The first two tiles fetch the steps of the next; fetching the sides'
+   steps and the places too gave nothing. */
 static void multiply_panel(const Product *job, long unit, long next) {
   long count = panels_of(job->weight), first = unit % count * COLUMNS;
   long row = unit / count * CHUNK, rows = least(CHUNK, job->rows - row);
@@ -197,13 +191,13 @@ static void multiply_panel(const Product *job, long unit, long next) {
   Columns column = columns_of(job->weight, first);
   Sums sums[TILE];
   for (long tile = 0; tile < rows; tile += TILE) {
-    long some = least(TILE, rows - tile), half = panel.steps * BYTES / 2;
+    long some = least(TILE, rows - tile), half = panel.steps * STEP / 2;
     const int32_t *x = rows_of(job, row + tile);
     if (rows <= TILE)
-      multiply_some_bytes(some, LINES, x, w, panel, sums, (Ahead){ahead, BYTES});
+      multiply_some_bytes(some, LINES, x, w, panel, sums, (Ahead){ahead, STEP});
     else if (tile <= TILE)
       multiply_some_bytes(some, 1, x, w, panel, sums,
-                          (Ahead){ahead + tile / TILE * half, BYTES / 2});
+                          (Ahead){ahead + tile / TILE * half, STEP / 2});
     else multiply_some_bytes(some, 0, x, w, panel, sums, (Ahead){0});
     finish_tile(job, &column, sums, row + tile, some, first);
   }
@@ -218,8 +212,9 @@ static void work(void *data) {
     multiply_panel(job, unit, least(unit + job->threads, units - 1));
 }
 
-/* As `product`; the offsets are the sums of each column's rounded weights. `scratch` has five numbers more
-   for each row: its range, and what WAYS make of a depth that GROUP does not divide. */
+/* As `product`; the offsets are the sums of each column's weights as rounding left them. `scratch` has four
+   numbers more for each row: two are its range, and WAYS may make two more of a depth that GROUP does not
+   divide. */
 void product_of_bytes(const Weight *weight, const float *x, long stride, const float *residual, float *y,
                       float *scratch, long rows, long threads) {
   Product job = {weight, x, residual, y, scratch, stride, rows, threads, 0, 0};

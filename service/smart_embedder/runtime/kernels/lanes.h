@@ -1,8 +1,7 @@
 /* A register of the processor as a vector of numbers, and the functions that torch has of them.
 
-   All kernels are compiled once for AVX2 and once for AVX-512. The code is the same but for LANES, TILE
-   and the one instruction that multiplies bytes, and nothing sums across lanes: neither do the numbers
-   differ. */
+   All kernels are compiled once for AVX2 and once for AVX-512. What differs is how much a register holds and
+   how bytes are multiplied (bytes.h). No sum's order depends on either, so neither do the numbers. */
 
 #pragma once
 
@@ -30,6 +29,7 @@ static INLINE void store(float *to, Lanes value) { *(AnyLanes *)to = value; }
 static INLINE Lanes choose(Whole which, Lanes yes, Lanes no) {
   return (Lanes)((which & (Whole)yes) | (~which & (Whole)no));
 }
+/* One instruction each; where either is not a number, the second. */
 static INLINE Lanes larger(Lanes one, Lanes other) { return choose(one > other, one, other); }
 static INLINE Lanes smaller(Lanes one, Lanes other) { return choose(one < other, one, other); }
 static INLINE void fetch(const char *from) { __builtin_prefetch(from, 0, 2); }

@@ -1,5 +1,5 @@
-/* Normalisation of rows of numbers: to a variance of 1 around 0, or to a root mean square of 1; then a gain,
-   and a bias where there is one.
+/* Normalisation of rows of numbers. With a bias: to a variance of 1 around 0, then gain and bias. Without: to a
+   root mean square of 1, then the gain.
 
    A row is summed in PARTS partial sums, whatever the processor's width, so every processor gives the
    same. Differences from the mean are squared in a second pass: no digits cancel. */
@@ -18,7 +18,6 @@ typedef struct {
   long stride, heads; /* numbers from one token to the next, and rows of a token */
   long rows, width;
   float epsilon;
-  int centred;
   long next_row;
 } Norm;
 
@@ -53,7 +52,8 @@ static INLINE float mean_square(const float *x, long width, float middle) {
 
 static void normalise(const Norm *job, long row) {
   const float *x = job->x + row / job->heads * job->stride + row % job->heads * job->width;
-  float *y = job->y + row * job->width, middle = job->centred ? mean(x, job->width) : 0;
+  float *y = job->y + row * job->width, middle = job->bias ? mean(x, job->width) : 0;
+  /* As a vector, because there is no library that has the root of a number. */
   Lanes power = all(mean_square(x, job->width, middle) + job->epsilon);
   float factor = 1 / __builtin_elementwise_sqrt(power)[0];
   for (long i = 0; i < job->width; i++)
@@ -69,7 +69,7 @@ static void work(void *data) {
 
 /* Normalise `heads` rows of each token, one behind the other in x; those of y stand close. */
 void norm(const float *x, long stride, long heads, const float *gain, const float *bias, float *y,
-          long rows, long width, float epsilon, int centred, long threads) {
-  Norm job = {x, gain, bias, y, stride, heads, rows, width, epsilon, centred, 0};
+          long rows, long width, float epsilon, long threads) {
+  Norm job = {x, gain, bias, y, stride, heads, rows, width, epsilon, 0};
   run(work, &job, rows * width, threads);
 }

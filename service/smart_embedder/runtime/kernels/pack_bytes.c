@@ -5,21 +5,22 @@
 typedef int8_t Block[COLUMNS][GROUP];
 
 /* A group of a panel's weights; what is beyond their edges is 0. */
-static void take(const int8_t *weight, long width, long depth, long column, long k, Block block) {
+static void read_block(const int8_t *weight, long width, long depth, long column, long k, Block block) {
   for (long i = 0; i < COLUMNS; i++)
     for (long j = 0; j < GROUP; j++)
       block[i][j] = column + i < width && k + j < depth ? weight[(column + i) * depth + k + j] : 0;
 }
 
-/* Whether on one side two products never leave 16 bits, whatever the bytes of x: 255 * 128 is the most. */
+/* Whether on one side two products never leave 16 bits, whatever the bytes of x: 255 * 128 fits, 255 * 129
+   does not, and of weights with different signs one product alone is the most. */
 static int fits(Block block, int side, const int *pairs) {
-  int all = 1;
+  int good = 1;
   for (long i = side * LANES; i < (side + 1) * LANES; i++)
     for (int j = 0; j < GROUP; j += 2) {
       int sum = block[i][pairs[j]] + block[i][pairs[j + 1]];
-      all &= -128 <= sum && sum <= 128;
+      good &= -128 <= sum && sum <= 128;
     }
-  return all;
+  return good;
 }
 
 /* How a group is paired, and which sides are halved for it. */
@@ -29,7 +30,8 @@ typedef struct {
 
 /* The way that halves the fewest sides. */
 static Choice choose_way(Block block) {
-  Choice best = {0, {WAYS > 1, WAYS > 1}};
+  if (WAYS == 1) return (Choice){0};
+  Choice best = {0, {1, 1}};
   for (int way = 0; way < WAYS && best.halved[0] + best.halved[1]; way++) {
     Choice other = {way, {!fits(block, 0, PAIRS[way]), !fits(block, 1, PAIRS[way])}};
     if (other.halved[0] + other.halved[1] < best.halved[0] + best.halved[1]) best = other;
@@ -41,7 +43,7 @@ static Panel measure(const int8_t *weight, long width, long depth, long column) 
   Panel panel = {.steps = parts(depth, GROUP)};
   for (long k = 0; k < depth; k += GROUP) {
     Block block;
-    take(weight, width, depth, column, k, block);
+    read_block(weight, width, depth, column, k, block);
     Choice choice = choose_way(block);
     for (int side = 0; side < 2; side++) panel.sides[side] += choice.halved[side];
   }
@@ -74,12 +76,12 @@ static void pack_side(Block block, int side, const int *pairs, int8_t *w, int8_t
 }
 
 static void pack_panel(const int8_t *weight, long width, long depth, long column, int8_t *w, Panel panel) {
-  int8_t *rest[2] = {w + panel.steps * BYTES, w + panel.steps * BYTES + panel.sides[0] * SIDE};
+  int8_t *rest[2] = {w + panel.steps * STEP, w + panel.steps * STEP + panel.sides[0] * SIDE};
   int32_t *place = (int32_t *)(w + bytes_of(panel)), *of_rest[2];
   of_rest[0] = place + panel.steps, of_rest[1] = of_rest[0] + panel.sides[0];
   for (long k = 0; k < depth; k += GROUP, place++) {
     Block block;
-    take(weight, width, depth, column, k, block);
+    read_block(weight, width, depth, column, k, block);
     Choice choice = choose_way(block);
     *place = k / GROUP * WAYS + choice.way;
     for (int side = 0; side < 2; side++, w += SIDE) {

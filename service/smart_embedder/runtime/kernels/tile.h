@@ -1,4 +1,4 @@
-/* The heart of every fp32 kernel: a few rows times a panel of columns, their sums in registers. */
+/* Tiles and panels: a few rows times a panel of columns, their sums in registers. */
 
 #pragma once
 
